@@ -1,0 +1,67 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// The errors of wskit. The facade exports them again under the same names.
+var (
+	// ErrHubStopped: the hub no longer takes work, or the client it was asked of is closed. Nothing was queued.
+	ErrHubStopped = errors.New("wskit: hub is stopped")
+	// ErrSendBufferFull: the client's queue is full; the message was dropped, the client is still open.
+	ErrSendBufferFull = errors.New("wskit: send buffer is full")
+	// ErrTimeout: no place came free in the hub's queue within the channel timeout; the operation will not happen.
+	ErrTimeout = errors.New("wskit: timed out waiting for the hub's queue")
+	// ErrFlusherNotSupported: the ResponseWriter cannot flush, so nothing can be streamed through it.
+	ErrFlusherNotSupported = errors.New("wskit: http.Flusher not supported")
+	// ErrRedisGap: the subscription was broken, so messages of other instances may have been missed.
+	ErrRedisGap = errors.New("wskit: redis subscription was interrupted, messages of other instances may be missing")
+)
+
+// PanicError is what a recovered panic is reported as.
+type PanicError struct {
+	Op    string // where it happened: "OnConnect", "Send", an actor's name
+	Value any    // what was passed to panic
+	Stack []byte // of the goroutine that panicked, at the panic
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("wskit: panic in %s: %v", e.Op, e.Value) }
+
+// Unwrap returns the panic's value when it was an error, so that errors.Is and errors.As see through it.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// Fence runs fn, which is user code, and turns a panic into a *PanicError. A nil fn is not an error.
+func Fence(op string, fn func()) (err error) {
+	if fn == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = NewPanicError(op, v)
+		}
+	}()
+	fn()
+	return nil
+}
+
+// NewPanicError wraps a recovered value; called in the deferred function that recovered it, it holds the panic's stack.
+// A value that is a *PanicError already is returned as it is: its stack is nearer to the cause.
+func NewPanicError(op string, v any) *PanicError {
+	if pe, ok := v.(*PanicError); ok {
+		return pe
+	}
+	return &PanicError{Op: op, Value: v, Stack: debug.Stack()}
+}
+
+// Trace is deferred at the top of an actor's Receive. It lets a panic go on its way to the supervisor with the stack in
+// it; protoactor hands on the bare value only.
+func Trace(op string) {
+	if v := recover(); v != nil {
+		panic(NewPanicError(op, v))
+	}
+}

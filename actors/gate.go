@@ -1,0 +1,204 @@
+package actors
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Op is a kind of operation that passes a Gate.
+type Op uint8
+
+const (
+	OpRegister Op = iota
+	OpUnregister
+	OpBroadcast
+	ops
+)
+
+func (op Op) String() string { return [ops]string{"register", "unregister", "broadcast"}[op] }
+
+// Operation is a message that passes a Gate.
+type Operation interface{ Op() Op }
+
+// Gate bounds what callers hand the hub: each kind of operation has a number of places, an operation holds one until the
+// registry has taken it, and who finds none free waits. Operations reach the registry in the order they were admitted.
+//
+// A gate starts shut: what is admitted waits inside, within the bounds, until Open. Methods may be called from any goroutine.
+type Gate struct {
+	mu      sync.Mutex
+	state   gateState
+	places  [ops]int
+	taken   [ops]int
+	waiting [ops][]*waiter
+	inside  []Operation     // admitted before Open
+	post    func(Operation) // to the registry; must not block, nor call the gate
+}
+
+type gateState uint8
+
+const (
+	gateShut gateState = iota
+	gateOpen
+	gateStopped
+)
+
+type waiter struct {
+	op    Operation
+	timer *time.Timer
+	done  func(error)
+}
+
+// NewGate makes a shut gate with the given number of places for each kind of operation. With 0 places nobody gets in
+// before Open, and one at a time thereafter: the registry takes it from the caller's hand.
+func NewGate(register, unregister, broadcast int, post func(Operation)) *Gate {
+	return &Gate{places: [ops]int{register, unregister, broadcast}, post: post}
+}
+
+// Enter admits op, waiting for a place for at most patience. The error is ErrTimeout, and then op never happens, or
+// ErrHubStopped.
+func (g *Gate) Enter(op Operation, patience time.Duration) error {
+	g.mu.Lock()
+	if admitted, err := g.admit(op); admitted || err != nil {
+		g.mu.Unlock()
+		return err
+	}
+	result := make(chan error, 1)
+	g.wait(op, patience, func(err error) { result <- err })
+	g.mu.Unlock()
+	return <-result
+}
+
+// Submit is Enter for those who must not block: done is called once, with what Enter would have returned, before Submit
+// returns or later from another goroutine. It must not block, nor call the gate. While the gate is shut nothing is waited for.
+func (g *Gate) Submit(op Operation, patience time.Duration, done func(error)) {
+	g.mu.Lock()
+	admitted, err := g.admit(op)
+	switch {
+	case admitted || err != nil:
+	case g.state == gateShut:
+		err = ErrTimeout
+	default:
+		g.wait(op, patience, done)
+		g.mu.Unlock()
+		return
+	}
+	g.mu.Unlock()
+	done(err)
+}
+
+// Force admits op without a place, even when the gate has stopped: for what the hub had accepted already and must not lose.
+func (g *Gate) Force(op Operation) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.taken[op.Op()]++ // the registry will give it back
+	g.enter(op)
+}
+
+// Leave gives back the place of an operation that the registry has taken, to whoever waits longest.
+func (g *Gate) Leave(op Op) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.taken[op]--
+	g.next(op)
+}
+
+// Open lets what is inside through to the registry, in order, and from now on what is admitted goes through at once.
+func (g *Gate) Open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state != gateShut {
+		return
+	}
+	g.state = gateOpen
+	for _, op := range g.inside {
+		g.post(op)
+	}
+	g.inside = nil
+	for op := range g.places {
+		g.places[op] = max(g.places[op], 1)
+		g.next(Op(op))
+	}
+}
+
+// Stop turns away all who wait and whoever comes; what was admitted is not touched. It reports whether it was the first.
+func (g *Gate) Stop() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := g.state != gateStopped
+	g.state = gateStopped
+	for op, queue := range g.waiting {
+		g.waiting[op] = nil
+		for _, w := range queue {
+			w.finish(ErrHubStopped)
+		}
+	}
+	return first
+}
+
+// Stopped reports whether the gate turns everybody away.
+func (g *Gate) Stopped() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state == gateStopped
+}
+
+// Opened reports whether Open was called.
+func (g *Gate) Opened() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state != gateShut
+}
+
+func (g *Gate) admit(op Operation) (admitted bool, err error) {
+	if g.state == gateStopped {
+		return false, ErrHubStopped
+	}
+	kind := op.Op()
+	if g.taken[kind] >= g.places[kind] || len(g.waiting[kind]) > 0 {
+		return false, nil
+	}
+	g.taken[kind]++
+	g.enter(op)
+	return true, nil
+}
+
+func (g *Gate) enter(op Operation) {
+	if g.state == gateShut {
+		g.inside = append(g.inside, op)
+		return
+	}
+	g.post(op)
+}
+
+// next admits who waits for places of this kind, as far as there are any.
+func (g *Gate) next(op Op) {
+	for g.taken[op] < g.places[op] && len(g.waiting[op]) > 0 {
+		w := g.waiting[op][0]
+		g.waiting[op] = slices.Delete(g.waiting[op], 0, 1)
+		g.taken[op]++
+		g.enter(w.op)
+		w.finish(nil)
+	}
+}
+
+// wait queues op. Whoever removes a waiter from the queue, under the lock, is the one that finishes it: an operation either
+// gets in or times out, never both.
+func (g *Gate) wait(op Operation, patience time.Duration, done func(error)) {
+	kind := op.Op()
+	w := &waiter{op: op, done: done}
+	w.timer = time.AfterFunc(patience, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if i := slices.Index(g.waiting[kind], w); i >= 0 {
+			g.waiting[kind] = slices.Delete(g.waiting[kind], i, i+1)
+			w.finish(ErrTimeout)
+		}
+	})
+	g.waiting[kind] = append(g.waiting[kind], w)
+}
+
+func (w *waiter) finish(err error) {
+	w.timer.Stop()
+	w.done(err)
+}

@@ -1,0 +1,138 @@
+package actors
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// Every message is sent as a pointer and not changed afterwards. Time limits are the sender's to keep unless a comment says
+// otherwise. Reply channels have room for the one reply, so nobody who answers ever blocks.
+
+// Subscriber is who receives broadcasts; the facade's interface of that name.
+type Subscriber interface {
+	Send(data []byte) bool
+	Close()
+}
+
+// To the hub, from whoever drives it: the facade, or an actor that embeds it.
+type (
+	// Register makes Subscriber a member. The facade fills in Outbox for a connection of this hub; any other subscriber
+	// gets an actor that calls its Send and Close. Nothing comes back; a Connected event follows.
+	Register struct {
+		Subscriber Subscriber
+		Outbox     *Outbox
+	}
+	// Unregister takes Subscriber out and closes it. A Disconnected event follows, if it was a member.
+	Unregister struct{ Subscriber Subscriber }
+	// Broadcast sends a frame to every member.
+	Broadcast struct{ Frame *Frame }
+	// Publish sends a frame to every member of every hub on the same Redis channel; without Redis it is Broadcast.
+	// Reply, which may be nil, gets nil or the reason why it was delivered locally only, within 2 s.
+	Publish struct {
+		Frame *Frame
+		Reply chan<- error
+	}
+	// Subscribe asks for what others publish, until the matching Unsubscribe. Without Redis it does nothing.
+	Subscribe struct{}
+	// Unsubscribe takes one Subscribe back.
+	Unsubscribe struct{}
+	// Open starts a hub that was spawned shut.
+	Open struct{}
+	// Count asks for the number of members.
+	Count struct{ Reply chan<- int }
+	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. Timeout 0 means the hub's own.
+	Shutdown struct{ Timeout time.Duration }
+	// Describe asks for the hub's Link.
+	Describe struct{ Reply chan<- *Link }
+	// Tree asks for the PIDs of the hub's actors that run now, connections included; names are readable.
+	Tree struct{ Reply chan<- []string }
+)
+
+// To any actor of the tree, from tests and operators: it panics with Reason, and its supervisor acts.
+type Crash struct{ Reason any }
+
+func (*Register) Op() Op   { return OpRegister }
+func (*Unregister) Op() Op { return OpUnregister }
+func (*Broadcast) Op() Op  { return OpBroadcast }
+
+// Link is what the outside needs of a hub in this process. Its fields are set once, before anybody sees it.
+type Link struct {
+	Hub, Listener, Connections, Registry *actor.PID
+	Redis                                *actor.PID // nil without Redis
+	System                               *actor.ActorSystem
+	Gate                                 *Gate
+	Members                              *atomic.Int64 // written by the registry alone
+	Done                                 <-chan struct{}
+	Log                                  *slog.Logger
+	Patience                             time.Duration // the channel timeout
+	OnTimeout                            func(op string)
+}
+
+// To connections.
+type (
+	// Adopt, from the facade or the registry: run the actor of a new connection. Kind is the first part of its name.
+	Adopt struct {
+		Kind       string
+		Subscriber Subscriber
+		Outbox     *Outbox
+		Props      *actor.Props
+	}
+	// Members, from a registry that (re)starts: who has joined, in the order they were adopted?
+	Members struct{ Reply chan<- []Member }
+)
+
+// Member is one entry of the answer to Members.
+type Member struct {
+	Subscriber Subscriber
+	Outbox     *Outbox
+}
+
+// To the registry, from connections: this connection's actor has ended.
+type Left struct{ Member }
+
+// To a connection, through its Outbox.
+type (
+	// Close, from Outbox.Close: write what is queued, tell the peer why, end. What takes longer than Deadline is cut
+	// off; a zero Deadline means the connection's own write wait.
+	Close struct {
+		Reason   Reason
+		Deadline time.Time
+	}
+	// Abort, from connections when the drain timeout is over: end now.
+	Abort struct{}
+)
+
+// To each child of the hub, from the hub when it stops: finish what you have accepted, by Deadline at the latest; then
+// send on Done. Children are asked one after the other, last started first.
+type Drain struct {
+	Deadline time.Time
+	Done     chan<- struct{}
+}
+
+// Lifecycle events: to the listener, which runs the user's callbacks for them and passes them on to the hub's Events PID.
+type (
+	// Connected: a subscriber became a member. Its broadcasts are held back until OnConnect has returned.
+	Connected struct{ Member }
+	// Disconnected: a member is none any more.
+	Disconnected struct {
+		Member
+		Reason Reason
+	}
+	// Dropped: an episode in which a member's queue was full has ended; it cost Count messages.
+	Dropped struct {
+		Subscriber Subscriber
+		Count      int
+	}
+	// Subscribed: Redis has confirmed the subscription to Channel.
+	Subscribed struct{ Channel string }
+	// Failed: an actor or user code panicked (Err is a *PanicError), or Redis has trouble. Op says where.
+	Failed struct {
+		Op      string
+		Err     error
+		Attempt int
+		Action  Action
+	}
+)

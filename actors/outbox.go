@@ -1,0 +1,358 @@
+package actors
+
+import (
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// Outbox is the mailbox of a connection's actor and the bounded queue of what that connection is still to write, in one.
+// It exists before its actor does, so a client can be sent to from the moment it is made.
+//
+// Frames are bounded; past the limit the newest is dropped and counted. They reach the actor as one *Batch, which becomes
+// one write. Every other message is control: not bounded, and handled before any frame. Frames wait while the outbox is
+// paused (a write is pending, or nobody writes yet), and broadcasts wait while it is held (OnConnect has not returned).
+//
+// All methods may be called from any goroutine; those with "the actor" in their comment belong to its actor.
+type Outbox struct {
+	mu      sync.Mutex
+	queue   *Batch // frames to write; nil when there are none
+	held    *Batch // broadcasts waiting for Release; nil when there are none
+	control []any
+	system  []any
+
+	limit     int
+	dropped   int // in the current episode
+	reason    Reason
+	holding   bool
+	paused    bool
+	joined    bool
+	running   bool // a run is scheduled or under way
+	suspended bool // the actor failed and its supervisor has not decided yet
+
+	invoker    actor.MessageInvoker
+	dispatcher actor.Dispatcher
+	runFn      func()
+}
+
+// Batch is what an actor gets from its Outbox to write: one or more frames, in order. It is valid during Receive only.
+type Batch struct {
+	Frames []*Frame
+	Bytes  int // of payload
+}
+
+// maxBatch bounds the bytes of a batch of more than one frame: what one write may take, and what is written again if
+// the rest has to wait.
+const maxBatch = 64 << 10
+
+// Overflowed is what an Outbox tells its actor when an episode of dropping has ended: how many messages it cost.
+type Overflowed struct{ Count int }
+
+var batches = sync.Pool{New: func() any { return new(Batch) }}
+
+// NewOutbox makes an outbox for limit messages (at least one) that is paused until Resume.
+func NewOutbox(limit int) *Outbox { return &Outbox{limit: max(limit, 1), paused: true} }
+
+// Send queues a message for this connection alone. It passes broadcasts that are held back.
+// The error is ErrHubStopped when the outbox was closed, ErrSendBufferFull when the message was dropped.
+func (o *Outbox) Send(f *Frame) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reason != ReasonNone {
+		return ErrHubStopped
+	}
+	if !o.push(&o.queue, f) {
+		return ErrSendBufferFull
+	}
+	o.schedule()
+	return nil
+}
+
+// PostUserMessage implements actor.Mailbox: a *Frame is a broadcast, anything else is control.
+func (o *Outbox) PostUserMessage(message any) {
+	f, ok := message.(*Frame)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !ok:
+		o.control = append(o.control, message)
+	case o.reason != ReasonNone:
+		return
+	case o.holding:
+		o.push(&o.held, f)
+	default:
+		o.push(&o.queue, f)
+	}
+	o.schedule()
+}
+
+// PostSystemMessage implements actor.Mailbox.
+func (o *Outbox) PostSystemMessage(message any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.system = append(o.system, message)
+	o.schedule()
+}
+
+// push appends f to the queue at q, if its limit allows.
+func (o *Outbox) push(q **Batch, f *Frame) bool {
+	if *q == nil {
+		*q = batches.Get().(*Batch)
+	}
+	b := *q
+	if len(b.Frames) >= o.limit {
+		o.dropped++
+		return false
+	}
+	o.endEpisode()
+	b.Frames = append(b.Frames, f)
+	b.Bytes += f.Len()
+	return true
+}
+
+func (o *Outbox) endEpisode() {
+	if o.dropped > 0 {
+		o.control = append(o.control, &Overflowed{Count: o.dropped})
+		o.dropped = 0
+	}
+}
+
+// Hold makes broadcasts wait until Release.
+func (o *Outbox) Hold() {
+	o.mu.Lock()
+	o.holding = true
+	o.mu.Unlock()
+}
+
+// Release queues the broadcasts that were held back, behind whatever was sent to this connection meanwhile.
+func (o *Outbox) Release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.holding = false
+	switch {
+	case o.held == nil:
+	case o.queue == nil:
+		o.queue, o.held = o.held, nil
+	default:
+		o.queue.Frames = append(o.queue.Frames, o.held.Frames...)
+		o.queue.Bytes += o.held.Bytes
+		o.held.recycle()
+		o.held = nil
+	}
+	o.schedule()
+}
+
+// Pause keeps frames back; control messages still get through.
+func (o *Outbox) Pause() {
+	o.mu.Lock()
+	o.paused = true
+	o.mu.Unlock()
+}
+
+// Resume lets frames through again.
+func (o *Outbox) Resume() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.paused = false
+	o.schedule()
+}
+
+// Close refuses further frames for the given reason and has the actor drain and end: it posts a *Close. Only the first
+// call counts; it reports whether this was it.
+func (o *Outbox) Close(m *Close) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reason != ReasonNone {
+		return false
+	}
+	o.reason = m.Reason
+	o.endEpisode()
+	o.control = append(o.control, m)
+	o.schedule()
+	return true
+}
+
+// Reason says why the outbox was closed; ReasonNone while it is open.
+func (o *Outbox) Reason() Reason {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reason
+}
+
+// Drained reports whether every accepted frame has been handed to the actor.
+func (o *Outbox) Drained() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queue == nil && o.held == nil
+}
+
+// SetJoined notes whether the connection is a member of its hub, and reports what it was before. The note outlives the
+// registry's actor: it is what OnConnect and OnDisconnect are paired by.
+func (o *Outbox) SetJoined(joined bool) (before bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before, o.joined = o.joined, joined
+	return before
+}
+
+// Joined reports whether the connection is a member of its hub.
+func (o *Outbox) Joined() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.joined
+}
+
+// RegisterHandlers implements actor.Mailbox.
+func (o *Outbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher actor.Dispatcher) {
+	o.mu.Lock()
+	o.invoker, o.dispatcher, o.runFn = invoker, dispatcher, o.run
+	o.mu.Unlock()
+}
+
+// Start implements actor.Mailbox. What arrived before the actor did is handled now.
+func (o *Outbox) Start() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.schedule()
+}
+
+// UserMessageCount implements actor.Mailbox.
+func (o *Outbox) UserMessageCount() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := len(o.control)
+	if o.queue != nil {
+		n += len(o.queue.Frames)
+	}
+	return n
+}
+
+// Discard drops what is queued and lets go of the actor, so that a reference to the outbox keeps nothing else alive.
+// The actor calls it when it has stopped.
+func (o *Outbox) Discard() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reason == ReasonNone {
+		o.reason = ReasonClosed
+	}
+	o.queue, o.held, o.control = nil, nil, nil
+	o.invoker, o.dispatcher, o.runFn = nil, nil, nil
+}
+
+// schedule has the dispatcher run the mailbox unless it runs already or nothing may be handled. The lock is held.
+func (o *Outbox) schedule() {
+	if o.running || o.dispatcher == nil || !o.ready() {
+		return
+	}
+	o.running = true
+	o.dispatcher.Schedule(o.runFn)
+}
+
+func (o *Outbox) ready() bool {
+	return len(o.system) > 0 || !o.suspended && (len(o.control) > 0 || o.queue != nil && !o.paused)
+}
+
+// run handles messages until there are none, then goes idle. A panic in the actor is the supervisor's; the mailbox goes on.
+func (o *Outbox) run() {
+	for again := true; again; {
+		again = o.runSome()
+	}
+}
+
+func (o *Outbox) runSome() (again bool) {
+	var message any
+	var invoker actor.MessageInvoker
+	defer func() {
+		if v := recover(); v != nil {
+			invoker.EscalateFailure(NewPanicError("connection", v), message)
+			again = true
+		}
+	}()
+	for range (*Pool)(nil).Throughput() {
+		var system bool
+		if message, system, invoker = o.next(); message == nil {
+			return false
+		}
+		if system {
+			invoker.InvokeSystemMessage(message)
+			continue
+		}
+		invoker.InvokeUserMessage(message)
+		if b, ok := message.(*Batch); ok {
+			b.recycle()
+		}
+	}
+	// Others wait too: to the end of the dispatcher's queue. The outbox stays marked as running.
+	o.mu.Lock()
+	dispatcher := o.dispatcher
+	if dispatcher != nil {
+		dispatcher.Schedule(o.runFn)
+	}
+	o.mu.Unlock()
+	return dispatcher == nil
+}
+
+// next takes the message to handle now; nil, and the outbox is idle.
+func (o *Outbox) next() (message any, system bool, invoker actor.MessageInvoker) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.invoker != nil && o.ready() {
+		if len(o.system) > 0 {
+			message, o.system = pop(o.system)
+			switch message.(type) {
+			case *actor.SuspendMailbox:
+				o.suspended = true
+			case *actor.ResumeMailbox:
+				o.suspended = false
+			default:
+				return message, true, o.invoker
+			}
+			continue
+		}
+		if len(o.control) > 0 {
+			message, o.control = pop(o.control)
+			return message, false, o.invoker
+		}
+		return o.take(), false, o.invoker
+	}
+	o.running = false
+	return nil, false, nil
+}
+
+// take is the next batch: all that is queued, or as much of it as maxBatch allows.
+func (o *Outbox) take() *Batch {
+	if o.queue.Bytes <= maxBatch || len(o.queue.Frames) == 1 {
+		b := o.queue
+		o.queue = nil
+		return b
+	}
+	n, size := 1, o.queue.Frames[0].Len()
+	for size+o.queue.Frames[n].Len() <= maxBatch {
+		size += o.queue.Frames[n].Len()
+		n++
+	}
+	b := batches.Get().(*Batch)
+	b.Frames, b.Bytes = append(b.Frames, o.queue.Frames[:n]...), size
+	rest := copy(o.queue.Frames, o.queue.Frames[n:])
+	clear(o.queue.Frames[rest:])
+	o.queue.Frames, o.queue.Bytes = o.queue.Frames[:rest], o.queue.Bytes-size
+	return b
+}
+
+func (b *Batch) recycle() {
+	if cap(b.Frames) > 1024 {
+		return
+	}
+	clear(b.Frames)
+	b.Frames, b.Bytes = b.Frames[:0], 0
+	batches.Put(b)
+}
+
+func pop(q []any) (any, []any) {
+	m := q[0]
+	q[0] = nil
+	if len(q) == 1 {
+		return m, nil
+	}
+	return m, q[1:]
+}

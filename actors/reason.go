@@ -1,0 +1,52 @@
+package actors
+
+// Reason says why a subscriber's connection ended. The set is closed: each has one close code (RFC 6455, section 7.4.1)
+// and one text, and both appear on the wire, in events and in logs.
+type Reason uint8
+
+const (
+	ReasonNone         Reason = iota // still open
+	ReasonClosed                     // Close was called on the client
+	ReasonUnregistered               // the hub was asked to unregister it
+	ReasonShutdown                   // the hub is stopping
+	ReasonContext                    // the context given at creation ended
+	ReasonPeer                       // the peer closed or went away
+	ReasonWrite                      // writing failed, or took longer than the write wait
+	ReasonPing                       // the peer did not answer a ping within the write wait
+	ReasonCrashed                    // the connection's actor or its message handler panicked
+	ReasonRefused                    // the hub had no place for it in time
+)
+
+type wording struct {
+	name string
+	code uint16
+	text string
+}
+
+var reasons = [...]wording{
+	ReasonNone:         {"open", 1000, ""},
+	ReasonClosed:       {"closed", 1000, ""},
+	ReasonUnregistered: {"unregistered", 1000, ""},
+	ReasonShutdown:     {"shutdown", 1001, "server is shutting down"},
+	ReasonContext:      {"context ended", 1001, "going away"},
+	ReasonPeer:         {"peer left", 1000, ""},
+	ReasonWrite:        {"write failed", 1011, "write failed"},
+	ReasonPing:         {"ping timeout", 1011, "ping timeout"},
+	ReasonCrashed:      {"crashed", 1011, "internal error"},
+	ReasonRefused:      {"refused", 1013, "try again later"},
+}
+
+func (r Reason) String() string { return r.at().name }
+
+// Code is the WebSocket close code the peer is told.
+func (r Reason) Code() uint16 { return r.at().code }
+
+// Text is the close reason the peer is told beside the code; it may be empty.
+func (r Reason) Text() string { return r.at().text }
+
+func (r Reason) at() wording {
+	if int(r) < len(reasons) {
+		return reasons[r]
+	}
+	return reasons[ReasonCrashed]
+}

@@ -1,0 +1,222 @@
+package actors
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// Kind says what the end of a child means.
+type Kind uint8
+
+const (
+	Temporary Kind = iota // it may end at any time; after a failure it is stopped
+	Permanent             // it must not end while its supervisor runs; after a failure it goes on
+)
+
+// Recovery says how a permanent child goes on after a failure.
+type Recovery uint8
+
+const (
+	Restart Recovery = iota // with fresh state and the same mailbox; protoactor stops its children
+	Resume                  // with the state it had; its children do not notice
+)
+
+// Budget is how many failures a permanent child may have within a time before its supervisor gives up.
+type Budget struct {
+	Failures int
+	Within   time.Duration
+}
+
+// Spec is one child of a supervisor, as data.
+type Spec struct {
+	Name     string
+	Kind     Kind
+	Recovery Recovery
+	Budget   Budget
+	Backoff  Backoff
+	Props    *actor.Props
+}
+
+// Action is what a supervisor does about a failure.
+type Action uint8
+
+const (
+	ActStop    Action = iota // end the child
+	ActRestart               // restart it after Decision.After
+	ActResume                // let it go on after Decision.After
+	ActGiveUp                // a permanent child is over its budget: end the supervisor too
+)
+
+func (a Action) String() string { return [...]string{"stop", "restart", "resume", "give up"}[a] }
+
+// Decision is the outcome of Decide.
+type Decision struct {
+	Action  Action
+	After   time.Duration
+	Attempt int // failures within the budget's time, this one included
+}
+
+// Decide says what to do about a failure that happened now. failures holds the times of all that the child had, oldest
+// first, the one at hand last; random is in [0, 1). It is a pure function: the whole policy of the tree is here and in the specs.
+func Decide(s Spec, failures []time.Time, now time.Time, random float64) Decision {
+	n := 0
+	for _, t := range failures {
+		if now.Sub(t) < s.Budget.Within {
+			n++
+		}
+	}
+	d := Decision{Attempt: n}
+	switch {
+	case s.Kind == Temporary:
+		d.Action = ActStop
+	case n > s.Budget.Failures:
+		d.Action = ActGiveUp
+	case s.Recovery == Resume:
+		d.Action, d.After = ActResume, s.Backoff.Delay(n, random)
+	default:
+		d.Action, d.After = ActRestart, s.Backoff.Delay(n, random)
+	}
+	return d
+}
+
+// Supervisor carries out decisions for the permanent children of one actor; embedded in it, it makes that actor the
+// children's actor.SupervisorStrategy. Its methods run in that actor.
+type Supervisor struct {
+	Log    *slog.Logger
+	Now    func() time.Time    // nil: time.Now
+	Random func() float64      // nil: math/rand
+	Failed func(*Failed)       // told of every failure
+	GiveUp func(reason string) // told once that a permanent child is over its budget or ended by itself
+
+	children map[string]*child
+}
+
+type child struct {
+	spec     Spec
+	pid      *actor.PID
+	failures []time.Time
+}
+
+// Resolve is what a Supervisor sends itself when a child's backoff is over; its actor hands it to Handle.
+type Resolve struct {
+	pid    *actor.PID
+	action Action
+}
+
+// Start spawns the children in the order of specs, each under its name.
+func (s *Supervisor) Start(ctx actor.Context, specs []Spec) error {
+	s.children = make(map[string]*child, len(specs))
+	for _, spec := range specs {
+		pid, err := ctx.SpawnNamed(spec.Props, spec.Name)
+		if err != nil {
+			return fmt.Errorf("wskit: starting %s: %w", spec.Name, err)
+		}
+		s.children[pid.Id] = &child{spec: spec, pid: pid}
+	}
+	return nil
+}
+
+// HandleFailure implements actor.SupervisorStrategy.
+func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervisor, who *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	c := s.children[who.Id]
+	if c == nil {
+		sup.StopChildren(who)
+		return
+	}
+	now, random := s.Now, s.Random
+	if now == nil {
+		now = time.Now
+	}
+	if random == nil {
+		random = rand.Float64
+	}
+	at := now()
+	c.failures = append(c.failures, at)
+	if over := len(c.failures) - c.spec.Budget.Failures - 1; over > 0 {
+		c.failures = c.failures[over:]
+	}
+	d := Decide(c.spec, c.failures, at, random())
+	failure := NewFailed(who, reason, d)
+	failure.Log(s.Log)
+	if s.Failed != nil {
+		s.Failed(failure)
+	}
+	switch d.Action {
+	case ActGiveUp:
+		sup.StopChildren(who)
+		s.giveUp(fmt.Sprintf("%s failed %d times within %v", c.spec.Name, d.Attempt, c.spec.Budget.Within))
+	case ActStop:
+		sup.StopChildren(who)
+	default:
+		if d.After <= 0 {
+			s.carryOut(sup, who, d.Action)
+			return
+		}
+		// Through the actor's own mailbox: by then it may be stopping, and a restart would undo that.
+		self := sup.(actor.Context).Self()
+		time.AfterFunc(d.After, func() { system.Root.Send(self, &Resolve{who, d.Action}) })
+	}
+}
+
+// Handle lets a child go on whose backoff is over.
+func (s *Supervisor) Handle(ctx actor.Context, m *Resolve) {
+	if sup, ok := ctx.(actor.Supervisor); ok && s.children[m.pid.Id] != nil {
+		s.carryOut(sup, m.pid, m.action)
+	}
+}
+
+func (s *Supervisor) carryOut(sup actor.Supervisor, who *actor.PID, a Action) {
+	if a == ActResume {
+		sup.ResumeChildren(who)
+		return
+	}
+	sup.RestartChildren(who)
+}
+
+// Ended notes that a child has ended. If it was permanent, nobody asked for that.
+func (s *Supervisor) Ended(who *actor.PID) {
+	c := s.children[who.Id]
+	if c == nil {
+		return
+	}
+	delete(s.children, who.Id)
+	if c.spec.Kind == Permanent {
+		s.giveUp(c.spec.Name + " ended by itself")
+	}
+}
+
+// Forgive forgets the failures of a child that has proved to work again.
+func (s *Supervisor) Forgive(who *actor.PID) {
+	if c := s.children[who.Id]; c != nil {
+		c.failures = nil
+	}
+}
+
+func (s *Supervisor) giveUp(reason string) {
+	if s.GiveUp != nil {
+		giveUp := s.GiveUp
+		s.GiveUp = nil
+		giveUp(reason)
+	}
+}
+
+// NewFailed describes a failure for events and logs.
+func NewFailed(who *actor.PID, reason any, d Decision) *Failed {
+	return &Failed{Op: who.Id, Err: NewPanicError(who.Id, reason), Attempt: d.Attempt, Action: d.Action}
+}
+
+// Log writes the failure: a panic at Error with its stack, anything else at Warn.
+func (f *Failed) Log(log *slog.Logger) {
+	if log == nil {
+		return
+	}
+	if pe, ok := f.Err.(*PanicError); ok {
+		log.Error("wskit: crash", "who", f.Op, "error", f.Err, "attempt", f.Attempt, "action", f.Action.String(), "stack", string(pe.Stack))
+		return
+	}
+	log.Warn("wskit: failure", "who", f.Op, "error", f.Err)
+}

@@ -1,0 +1,19 @@
+package actors
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// System is the actor system that every hub of the process shares unless it was given another: a system is 3 MB of
+// heap, and protoactor has no way to take one down again.
+var System = sync.OnceValue(func() *actor.ActorSystem {
+	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		return slog.New(slog.DiscardHandler)
+	}))
+})
+
+// Connections is the pool that WebSocket connections run on, one for the process.
+var Connections = sync.OnceValue(func() *Pool { return NewPool(0) })
