@@ -13,7 +13,7 @@ type Backoff struct {
 func (b Backoff) Delay(n int, random float64) time.Duration {
 	d := b.Min
 	for i := 1; i < n && d < b.Max; i++ {
-		d *= 2
+		d += min(d, b.Max-d) // twice as long, and no overflow
 	}
 	d = min(d, b.Max)
 	return d - time.Duration(float64(d)*b.Jitter*random)

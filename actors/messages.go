@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -57,19 +55,6 @@ type Crash struct{ Reason any }
 func (*Register) Op() Op   { return OpRegister }
 func (*Unregister) Op() Op { return OpUnregister }
 func (*Broadcast) Op() Op  { return OpBroadcast }
-
-// Link is what the outside needs of a hub in this process. Its fields are set once, before anybody sees it.
-type Link struct {
-	Hub, Listener, Connections, Registry *actor.PID
-	Redis                                *actor.PID // nil without Redis
-	System                               *actor.ActorSystem
-	Gate                                 *Gate
-	Members                              *atomic.Int64 // written by the registry alone
-	Done                                 <-chan struct{}
-	Log                                  *slog.Logger
-	Patience                             time.Duration // the channel timeout
-	OnTimeout                            func(op string)
-}
 
 // To connections.
 type (

@@ -28,7 +28,9 @@ type Outbox struct {
 	paused    bool
 	joined    bool
 	running   bool // a run is scheduled or under way
+	started   bool // Start was called: no message may overtake Started
 	suspended bool // the actor failed and its supervisor has not decided yet
+	gone      bool // the actor has stopped
 
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
@@ -74,6 +76,8 @@ func (o *Outbox) PostUserMessage(message any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
+	case o.gone:
+		return
 	case !ok:
 		o.control = append(o.control, message)
 	case o.reason != ReasonNone:
@@ -90,6 +94,9 @@ func (o *Outbox) PostUserMessage(message any) {
 func (o *Outbox) PostSystemMessage(message any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.gone && !o.running {
+		return
+	}
 	o.system = append(o.system, message)
 	o.schedule()
 }
@@ -165,7 +172,7 @@ func (o *Outbox) Close(m *Close) bool {
 	if o.reason != ReasonNone {
 		return false
 	}
-	o.reason = m.Reason
+	o.reason = max(m.Reason, ReasonClosed) // ReasonNone would mean open
 	o.endEpisode()
 	o.control = append(o.control, m)
 	o.schedule()
@@ -213,6 +220,7 @@ func (o *Outbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher actor
 func (o *Outbox) Start() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.started = true
 	o.schedule()
 }
 
@@ -227,6 +235,10 @@ func (o *Outbox) UserMessageCount() int {
 	return n
 }
 
+// Stop ends the outbox's actor. Unlike actor.Context.Stop it does not make the actor's PID remember its process: protoactor
+// keeps PIDs of ended children in spare capacity, and what those remember would stay in memory.
+func (o *Outbox) Stop() { o.PostSystemMessage(&actor.Stop{}) }
+
 // Discard drops what is queued and lets go of the actor, so that a reference to the outbox keeps nothing else alive.
 // The actor calls it when it has stopped.
 func (o *Outbox) Discard() {
@@ -236,12 +248,21 @@ func (o *Outbox) Discard() {
 		o.reason = ReasonClosed
 	}
 	o.queue, o.held, o.control = nil, nil, nil
+	o.gone = true
+	if !o.running {
+		o.detach()
+	}
+}
+
+// detach lets go of the actor. The lock is held, and there is no run.
+func (o *Outbox) detach() {
+	o.system, o.started = nil, false
 	o.invoker, o.dispatcher, o.runFn = nil, nil, nil
 }
 
 // schedule has the dispatcher run the mailbox unless it runs already or nothing may be handled. The lock is held.
 func (o *Outbox) schedule() {
-	if o.running || o.dispatcher == nil || !o.ready() {
+	if o.running || !o.started || !o.ready() {
 		return
 	}
 	o.running = true
@@ -284,28 +305,29 @@ func (o *Outbox) runSome() (again bool) {
 	}
 	// Others wait too: to the end of the dispatcher's queue. The outbox stays marked as running.
 	o.mu.Lock()
-	dispatcher := o.dispatcher
-	if dispatcher != nil {
-		dispatcher.Schedule(o.runFn)
-	}
+	o.dispatcher.Schedule(o.runFn)
 	o.mu.Unlock()
-	return dispatcher == nil
+	return false
 }
 
 // next takes the message to handle now; nil, and the outbox is idle.
 func (o *Outbox) next() (message any, system bool, invoker actor.MessageInvoker) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.invoker != nil && o.ready() {
+	for o.ready() {
 		if len(o.system) > 0 {
 			message, o.system = pop(o.system)
+			_, watch := message.(*actor.Watch)
 			switch message.(type) {
 			case *actor.SuspendMailbox:
 				o.suspended = true
 			case *actor.ResumeMailbox:
 				o.suspended = false
 			default:
-				return message, true, o.invoker
+				// Of an actor that has stopped, a Watch still gets its answer; a Restart would undo the stop.
+				if watch || !o.gone {
+					return message, true, o.invoker
+				}
 			}
 			continue
 		}
@@ -316,6 +338,9 @@ func (o *Outbox) next() (message any, system bool, invoker actor.MessageInvoker)
 		return o.take(), false, o.invoker
 	}
 	o.running = false
+	if o.gone {
+		o.detach()
+	}
 	return nil, false, nil
 }
 

@@ -61,11 +61,16 @@ func (p *Pool) take(dst []func()) int {
 	n := copy(dst, p.queue[p.head:])
 	clear(p.queue[p.head : p.head+n])
 	p.head += n
-	if p.head == len(p.queue) {
+	switch {
+	case p.head == len(p.queue):
 		p.queue, p.head = p.queue[:0], 0
 		if cap(p.queue) > 1<<14 {
 			p.queue = nil
 		}
+	case p.head > len(p.queue)/2: // of a pool that is never idle, the queue would grow forever
+		left := copy(p.queue, p.queue[p.head:])
+		clear(p.queue[left:])
+		p.queue, p.head = p.queue[:left], 0
 	}
 	if n == 0 {
 		p.busy--

@@ -107,6 +107,9 @@ type Resolve struct {
 	action Action
 }
 
+// IgnoreDeadLetterLogging keeps protoactor silent about a backoff that outlasts its supervisor.
+func (*Resolve) IgnoreDeadLetterLogging() {}
+
 // Start spawns the children in the order of specs, each under its name.
 func (s *Supervisor) Start(ctx actor.Context, specs []Spec) error {
 	s.children = make(map[string]*child, len(specs))
@@ -147,6 +150,7 @@ func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervis
 	}
 	switch d.Action {
 	case ActGiveUp:
+		delete(s.children, who.Id)
 		sup.StopChildren(who)
 		s.giveUp(fmt.Sprintf("%s failed %d times within %v", c.spec.Name, d.Attempt, c.spec.Budget.Within))
 	case ActStop:
@@ -188,6 +192,9 @@ func (s *Supervisor) Ended(who *actor.PID) {
 		s.giveUp(c.spec.Name + " ended by itself")
 	}
 }
+
+// Alive reports whether who is a child that has not ended.
+func (s *Supervisor) Alive(who *actor.PID) bool { return s.children[who.Id] != nil }
 
 // Forgive forgets the failures of a child that has proved to work again.
 func (s *Supervisor) Forgive(who *actor.PID) {

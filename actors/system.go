@@ -3,6 +3,7 @@ package actors
 import (
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -10,9 +11,11 @@ import (
 // System is the actor system that every hub of the process shares unless it was given another: a system is 3 MB of
 // heap, and protoactor has no way to take one down again.
 var System = sync.OnceValue(func() *actor.ActorSystem {
-	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return slog.New(slog.DiscardHandler)
-	}))
+	return actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }),
+		// The throttle of what nobody reads is a goroutine that sleeps for this long after a dead letter.
+		actor.WithDeadLetterThrottleInterval(time.Millisecond),
+	)
 })
 
 // Connections is the pool that WebSocket connections run on, one for the process.

@@ -1,0 +1,49 @@
+package actors
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// PublishTimeout is how long a Publish waits for Redis before the message is delivered locally.
+const PublishTimeout = 2 * time.Second
+
+// Link is what the outside needs of a hub in this process. Its fields are set once, before anybody sees it.
+type Link struct {
+	Hub, Listener, Connections, Registry *actor.PID
+	Redis                                *actor.PID // nil without Redis
+	System                               *actor.ActorSystem
+	Gate                                 *Gate
+	Members                              *atomic.Int64 // written by the registry alone
+	Done                                 <-chan struct{}
+	Log                                  *slog.Logger
+	Patience                             time.Duration // the channel timeout
+	OnTimeout                            func(op string)
+}
+
+// ResolveLink asks the hub actor at pid for its Link. A hub that is not there, or does not answer for the channel timeout, is
+// as good as stopped, and so is the Link of it.
+func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {
+	if _, ok := system.ProcessRegistry.Get(pid); ok {
+		reply := make(chan *Link, 1)
+		system.Root.Send(pid, &Describe{Reply: reply})
+		limit := time.NewTimer(DefaultChannelTimeout)
+		defer limit.Stop()
+		select {
+		case l := <-reply:
+			return l
+		case <-limit.C:
+		}
+	}
+	done := make(chan struct{})
+	close(done)
+	gate := NewGate(0, 0, 0, func(Operation) {})
+	gate.Stop()
+	return &Link{
+		Hub: pid, Listener: pid, Connections: pid, Registry: pid, System: system, Gate: gate,
+		Members: new(atomic.Int64), Done: done, Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout,
+	}
+}

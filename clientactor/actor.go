@@ -1,0 +1,206 @@
+package clientactor
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// connection is the actor of a Conn. It writes what the outbox hands it and pings; it never waits for the peer.
+type connection struct {
+	*Conn
+	pending bool // a goroutine writes; frames are paused
+	started bool
+	closing *actors.Close
+	told    bool // the close frame is out
+	over    bool // the connection has ended, or is left to those who are ending it
+
+	timer    *time.Timer // next ping, or check of the last one
+	pinged   time.Time   // when the last ping was sent
+	awaiting bool        // its pong has not been seen
+	limit    *time.Timer // after which closing is cut short
+}
+
+// sink writes for a connection without ever waiting for the peer.
+type sink interface {
+	// write hands a batch over; pending means that the Conn's wrote will be called.
+	write(b *actors.Batch) (pending bool, err error)
+	ping()
+	// goodbye sends a close frame, the last thing that is sent.
+	goodbye(r actors.Reason)
+}
+
+// What the goroutines of a connection tell its actor.
+type (
+	start        struct{}            // StartWriting was called
+	written      struct{ err error } // the pending batch is out, or failed
+	readEnded    struct{}            // the read loop has ended
+	handlerPanic struct{ err error } // the message handler panicked
+	tick         struct{}            // the ping timer fired
+)
+
+func newConnection(c *Conn) *connection { return &connection{Conn: c} }
+
+func (c *connection) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actors.Batch:
+		c.write(m)
+	case *written:
+		c.pending = false
+		if m.err != nil {
+			c.fail(actors.ReasonWrite)
+			return
+		}
+		c.box.Resume()
+		c.advance()
+	case start:
+		c.start()
+	case tick:
+		c.tick()
+	case *actors.Overflowed:
+		ctx.Request(ctx.Parent(), m)
+	case *handlerPanic:
+		ctx.Send(ctx.Parent(), &actors.Failed{Op: "OnMessage", Err: m.err, Action: actors.ActStop, Attempt: 1})
+		c.box.Close(&actors.Close{Reason: actors.ReasonCrashed})
+	case *actors.Close:
+		c.close(m)
+	case readEnded:
+		c.over = true // ReadLoop lets the peer read on for a moment, then closes
+		c.box.Close(&actors.Close{Reason: actors.ReasonPeer})
+		c.box.Stop()
+	case *actors.Abort:
+		c.abort()
+	case *actors.Crash:
+		panic(m.Reason)
+	case *actor.Stopping:
+		c.stop()
+	case *actor.Stopped:
+		c.box.Discard()
+		c.ended()
+	}
+}
+
+func (c *connection) start() {
+	if c.started || c.over {
+		return
+	}
+	c.started = true
+	if !c.pending {
+		c.box.Resume()
+	}
+	// Spread over half an interval, so that clients that came together do not ping together.
+	first := c.cfg.PingInterval/2 + rand.N(c.cfg.PingInterval/2+1)
+	c.timer = time.AfterFunc(first, func() { c.box.PostUserMessage(tick{}) })
+}
+
+func (c *connection) write(b *actors.Batch) {
+	if c.over {
+		return
+	}
+	pending, err := c.sink().write(b)
+	switch {
+	case err != nil:
+		c.fail(actors.ReasonWrite)
+	case pending:
+		c.pending = true
+		c.box.Pause()
+	default:
+		c.advance()
+	}
+}
+
+// tick pings, or checks that the last ping was answered. Only a connection that reads can see a pong.
+func (c *connection) tick() {
+	if c.over || c.closing != nil {
+		return
+	}
+	now := time.Now()
+	if c.awaiting && (c.alive.Load() || !c.reading.Load()) {
+		c.awaiting = false
+	}
+	overdue, due := now.Sub(c.pinged)-c.cfg.WriteWait, c.cfg.PingInterval-now.Sub(c.pinged)
+	switch {
+	case c.awaiting && overdue >= 0:
+		c.fail(actors.ReasonPing)
+		return
+	case c.awaiting:
+		c.timer.Reset(-overdue)
+	case due <= 0:
+		c.alive.Store(false)
+		c.awaiting, c.pinged = true, now
+		c.sink().ping()
+		c.timer.Reset(min(c.cfg.PingInterval, c.cfg.WriteWait))
+	default:
+		c.timer.Reset(due)
+	}
+}
+
+// close begins the end: what is queued goes out first, whether or not writing had been started.
+func (c *connection) close(m *actors.Close) {
+	if c.over {
+		return
+	}
+	c.closing = m
+	deadline := m.Deadline
+	if deadline.IsZero() {
+		deadline = time.Now().Add(c.cfg.WriteWait)
+	}
+	c.limit = time.AfterFunc(time.Until(deadline), func() { c.box.PostUserMessage(&actors.Abort{}) })
+	if !c.pending {
+		c.box.Resume()
+	}
+	c.advance()
+}
+
+// advance sends the close frame once everything before it is out. The peer's own ends the read loop, and with it the actor.
+func (c *connection) advance() {
+	if c.closing == nil || c.told || c.over || c.pending || !c.box.Drained() {
+		return
+	}
+	c.tell(c.closing.Reason)
+	if c.reading.Load() {
+		return
+	}
+	go c.ReadLoop() // somebody has to read the peer's answer
+}
+
+func (c *connection) tell(r actors.Reason) {
+	if !c.told {
+		c.told = true
+		c.sink().goodbye(r)
+	}
+}
+
+// fail ends a connection that cannot be talked to any more.
+func (c *connection) fail(r actors.Reason) {
+	c.box.Close(&actors.Close{Reason: r})
+	c.abort()
+}
+
+func (c *connection) abort() {
+	if c.over {
+		return
+	}
+	c.over = true
+	go c.cut()
+	c.box.Stop()
+}
+
+// stop is the way out of every end. One that came without notice, by a crash or with the tree, tells the peer why, and
+// gives it a moment to read that.
+func (c *connection) stop() {
+	for _, t := range []*time.Timer{c.timer, c.limit} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	if c.over {
+		return
+	}
+	c.over = true
+	c.box.Close(&actors.Close{Reason: actors.ReasonShutdown})
+	c.tell(c.box.Reason())
+	time.AfterFunc(linger, c.cut)
+}

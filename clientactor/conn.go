@@ -1,0 +1,197 @@
+// Package clientactor is one WebSocket connection: its actor, which writes, and its read loop.
+package clientactor
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/coder/websocket"
+	"github.com/wskit/wskit/actors"
+)
+
+// Config is how a connection behaves. All fields are set; one Config may serve many connections.
+type Config struct {
+	WriteWait      time.Duration // to write what was handed to the socket, and for a pong
+	PingInterval   time.Duration
+	MaxMessageSize int64 // bytes of one incoming message; negative: no limit
+	SendBufSize    int   // messages queued for the peer
+}
+
+// linger is how long a connection whose reading failed is kept half open, so that the peer gets to read why.
+const linger = time.Second
+
+// Conn is one WebSocket connection. Its methods may be called from any goroutine.
+type Conn struct {
+	cfg     Config
+	ws      *websocket.Conn
+	wire    *wire // nil when the caller brought the connection
+	lent    *lent // nil when it did not
+	box     *actors.Outbox
+	done    chan struct{}
+	end     sync.Once
+	reading atomic.Bool
+	alive   atomic.Bool       // a pong has come since it was last cleared
+	unwatch func() bool       // stops watching the context; nil without one
+	message func(data []byte) // of the peer; may be nil
+}
+
+// Accept upgrades the request. An error has been answered already, and is the WebSocket library's.
+func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg Config, message func([]byte)) (*Conn, error) {
+	c := newConn(cfg, message)
+	var o websocket.AcceptOptions
+	if opts != nil {
+		o = *opts
+	}
+	theirs := o.OnPongReceived
+	o.OnPongReceived = func(ctx context.Context, p []byte) {
+		c.alive.Store(true)
+		if theirs != nil {
+			theirs(ctx, p)
+		}
+	}
+	w, hijacked := wrapHijack(w)
+	ws, err := websocket.Accept(w, r, &o)
+	if err != nil {
+		if hijacked.wire != nil {
+			_ = hijacked.wire.Close()
+		}
+		return nil, err
+	}
+	c.wire = hijacked.wire
+	c.wire.wait, c.wire.written = cfg.WriteWait, c.wrote
+	c.attach(ws)
+	return c, nil
+}
+
+// New makes a Conn of a connection that the caller accepted or dialled and from now on leaves to it.
+func New(ws *websocket.Conn, cfg Config, message func([]byte)) *Conn {
+	c := newConn(cfg, message)
+	ctx, cut := context.WithCancel(context.Background())
+	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: func(err error) {
+		if err == nil {
+			c.alive.Store(true)
+		}
+	}}
+	c.attach(ws)
+	return c
+}
+
+func newConn(cfg Config, message func([]byte)) *Conn {
+	return &Conn{cfg: cfg, message: message, box: actors.NewOutbox(cfg.SendBufSize), done: make(chan struct{})}
+}
+
+func (c *Conn) attach(ws *websocket.Conn) {
+	c.ws = ws
+	ws.SetReadLimit(max(c.cfg.MaxMessageSize, -1))
+}
+
+// Watch closes the connection when ctx ends. It is called once, before the connection is shared.
+func (c *Conn) Watch(ctx context.Context) {
+	if ctx.Done() != nil {
+		c.unwatch = context.AfterFunc(ctx, func() { c.box.Close(&actors.Close{Reason: actors.ReasonContext}) })
+	}
+}
+
+// Outbox is where the connection's frames and control messages go.
+func (c *Conn) Outbox() *actors.Outbox { return c.box }
+
+// Props makes the connection's actor; it is spawned once.
+func (c *Conn) Props() *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return newConnection(c) },
+		actor.WithDispatcher(actors.Connections()), actor.WithMailbox(func() actor.Mailbox { return c.box }))
+}
+
+// StartWriting lets frames go out and pings begin. What was sent before has waited in the outbox.
+func (c *Conn) StartWriting() { c.box.PostUserMessage(start{}) }
+
+// Done is closed when the connection's actor has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Refuse ends a connection for which there is no actor.
+func (c *Conn) Refuse(r actors.Reason) {
+	c.box.Close(&actors.Close{Reason: r})
+	c.sink().goodbye(r)
+	time.AfterFunc(linger, c.cut)
+	c.ended()
+}
+
+// ReadLoop reads until the connection ends, hands each message to the handler, and then has the actor end. There is one
+// reader: it reports false when another reads already.
+func (c *Conn) ReadLoop() bool {
+	if !c.reading.CompareAndSwap(false, true) {
+		return false
+	}
+	for c.readOne() {
+	}
+	c.box.PostUserMessage(readEnded{})
+	c.linger()
+	return true
+}
+
+func (c *Conn) readOne() bool {
+	ctx := context.Background() // a context that could end would cost a timer a message, and the close frame
+	if c.lent != nil {
+		ctx = c.lent.ctx
+	}
+	_, r, err := c.ws.Reader(ctx)
+	if err != nil {
+		return false
+	}
+	if c.message == nil || c.box.Reason() != actors.ReasonNone {
+		_, err = io.Copy(io.Discard, r)
+		return err == nil
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return false
+	}
+	if err := actors.Fence("OnMessage", func() { c.message(data) }); err != nil {
+		c.box.PostUserMessage(&handlerPanic{err})
+	}
+	return true
+}
+
+// linger gives the peer the time to read a close frame that the library has just written: closing a socket on which input
+// is unread would reset it, and take the frame along.
+func (c *Conn) linger() {
+	if c.wire != nil {
+		if half, ok := c.wire.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_ = c.wire.SetReadDeadline(time.Now().Add(linger))
+			_, _ = io.CopyN(io.Discard, c.wire.Conn, 1<<20)
+		}
+	}
+	c.cut()
+}
+
+// cut ends the connection without another word.
+func (c *Conn) cut() {
+	if c.lent != nil {
+		c.lent.cut()
+	} else {
+		_ = c.wire.Close()
+	}
+	_ = c.ws.CloseNow() // returns at once when it is closed; frees what the library holds
+}
+
+func (c *Conn) ended() {
+	c.end.Do(func() {
+		if c.unwatch != nil {
+			c.unwatch()
+		}
+		close(c.done)
+	})
+}
+
+func (c *Conn) wrote(err error) { c.box.PostUserMessage(&written{err}) }
+
+func (c *Conn) sink() sink {
+	if c.lent != nil {
+		return c.lent
+	}
+	return c.wire
+}

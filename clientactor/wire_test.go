@@ -1,0 +1,265 @@
+package clientactor
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wskit/wskit/actors"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// tcpPair is a connection over loopback with a small send buffer, so that a peer that does not read soon fills it.
+func tcpPair(t *testing.T) (server, peer net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, _ := l.Accept()
+		accepted <- c
+	}()
+	if peer, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	server = <-accepted
+	_ = server.(*net.TCPConn).SetWriteBuffer(32 << 10)
+	t.Cleanup(func() { server.Close(); peer.Close() })
+	return server, peer
+}
+
+type testWire struct {
+	*wire
+	results chan error
+}
+
+func newTestWire(conn net.Conn, wait time.Duration) testWire {
+	w := testWire{newWire(conn), make(chan error, 64)}
+	w.wait, w.written = wait, func(err error) { w.results <- err }
+	return w
+}
+
+// put writes a batch of frames and waits until it is out.
+func (w testWire) put(t *testing.T, payloads ...[]byte) {
+	t.Helper()
+	pending, err := w.write(batch(payloads...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pending {
+		if err := <-w.results; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func batch(payloads ...[]byte) *actors.Batch {
+	b := &actors.Batch{}
+	for _, p := range payloads {
+		f := actors.NewFrame(p)
+		b.Frames, b.Bytes = append(b.Frames, f), b.Bytes+f.Len()
+	}
+	return b
+}
+
+type wireFrame struct {
+	opcode  byte
+	payload []byte
+}
+
+// readFrame parses one unmasked frame (RFC 6455, section 5.2).
+func readFrame(r *bufio.Reader) (f wireFrame, err error) {
+	var h [2]byte
+	if _, err = io.ReadFull(r, h[:]); err != nil {
+		return f, err
+	}
+	if h[0]&0x80 == 0 || h[1]&0x80 != 0 {
+		return f, fmt.Errorf("header %x: not a whole, unmasked frame", h)
+	}
+	n := uint64(h[1])
+	var ext [8]byte
+	switch n {
+	case 126:
+		_, err = io.ReadFull(r, ext[:2])
+		n = uint64(binary.BigEndian.Uint16(ext[:2]))
+	case 127:
+		_, err = io.ReadFull(r, ext[:])
+		n = binary.BigEndian.Uint64(ext[:])
+	}
+	if err != nil {
+		return f, err
+	}
+	f.opcode, f.payload = h[0]&0x0f, make([]byte, n)
+	_, err = io.ReadFull(r, f.payload)
+	return f, err
+}
+
+func TestABatchThatTheSocketTakesIsOutAtOnce(t *testing.T) {
+	server, peer := tcpPair(t)
+	w := newTestWire(server, time.Second)
+	pending, err := w.write(batch([]byte("one"), []byte("two")))
+	if pending || err != nil {
+		t.Fatalf("pending %v, error %v", pending, err)
+	}
+	r := bufio.NewReader(peer)
+	for _, want := range []string{"one", "two"} {
+		if f, err := readFrame(r); err != nil || string(f.payload) != want {
+			t.Fatalf("got %q, %v; want %q", f.payload, err, want)
+		}
+	}
+}
+
+func TestWhatTheSocketDoesNotTakeFollowsInOrderAndWholeFramesStayWhole(t *testing.T) {
+	for _, kind := range []string{"tcp", "pipe"} {
+		t.Run(kind, func(t *testing.T) {
+			server, peer := tcpPair(t)
+			if kind == "pipe" { // no non-blocking write, as with TLS
+				server, peer = net.Pipe()
+			}
+			w := newTestWire(server, 10*time.Second)
+			const messages = 200
+			var writers sync.WaitGroup
+			writers.Go(func() {
+				for i := range messages {
+					w.put(t, fmt.Appendf(nil, "%d:%s", i, bytes.Repeat([]byte("x"), i*50)), fmt.Appendf(nil, "%d.", i))
+				}
+			})
+			writers.Go(func() { // the library answers pings at any time
+				for range messages {
+					if _, err := w.Write(actors.ControlFrame(0xA, []byte("pong"))); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			go func() {
+				writers.Wait()
+				w.goodbye(actors.ReasonClosed)
+				w.put(t, []byte("after the close frame"))
+			}()
+			r := bufio.NewReader(peer)
+			var texts []string
+			for {
+				f, err := readFrame(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if f.opcode == opClose {
+					break
+				}
+				if f.opcode == 0x1 {
+					texts = append(texts, string(f.payload))
+				} else if string(f.payload) != "pong" {
+					t.Fatalf("control frame %x %q", f.opcode, f.payload)
+				}
+			}
+			if len(texts) != 2*messages {
+				t.Fatalf("%d messages before the close frame, want %d", len(texts), 2*messages)
+			}
+			for i := range messages {
+				if a, b := texts[2*i], texts[2*i+1]; a[:len(b)] != fmt.Sprintf("%d:", i) || b != fmt.Sprintf("%d.", i) {
+					t.Fatalf("message %d out of order: %.10q %q", i, a, b)
+				}
+			}
+			_ = peer.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			if n, err := r.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("after the close frame: %d bytes, %v", n, err)
+			}
+			server.Close()
+			peer.Close()
+		})
+	}
+}
+
+func TestAPeerThatNeverReadsFailsTheWriteAfterTheWriteWait(t *testing.T) {
+	server, _ := tcpPair(t)
+	w := newTestWire(server, 50*time.Millisecond)
+	big := bytes.Repeat([]byte("x"), 8<<20)
+	pending, err := w.write(batch(big))
+	if !pending || err != nil {
+		t.Fatalf("pending %v, error %v", pending, err)
+	}
+	if err := <-w.results; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("error %v", err)
+	}
+	if pending, err := w.write(batch([]byte("more"))); pending || err != nil {
+		t.Fatalf("after the failure: pending %v, error %v", pending, err)
+	}
+}
+
+func TestPongsForAPeerThatDoesNotReadAreBounded(t *testing.T) {
+	server, _ := tcpPair(t)
+	w := newTestWire(server, time.Minute)
+	if pending, _ := w.write(batch(bytes.Repeat([]byte("x"), 8<<20))); !pending {
+		t.Fatal("the socket took 8 MB")
+	}
+	for range 10_000 {
+		if n, err := w.Write(actors.ControlFrame(0xA, []byte("pong"))); n != 6 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	w.mu.Lock()
+	late := len(w.late)
+	w.mu.Unlock()
+	if late == 0 || late > maxLate {
+		t.Fatalf("%d bytes of pongs wait; at most %d may", late, maxLate)
+	}
+	server.Close()
+	if err := <-w.results; err == nil {
+		t.Fatal("no error after the connection was closed")
+	}
+}
+
+func TestAWriteDeadlineThatPassedDoesNotFailTheNextWrite(t *testing.T) {
+	server, peer := tcpPair(t)
+	w := newTestWire(server, 500*time.Millisecond)
+	pending, err := w.write(batch(bytes.Repeat([]byte("x"), 256<<10)))
+	if !pending || err != nil {
+		t.Fatalf("pending %v, error %v", pending, err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, peer) }()
+	if err := <-w.results; err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(w.wait + 10*time.Millisecond) // the deadline of that write is over now
+	w.put(t, []byte("small"))
+	peer.Close()
+}
+
+func BenchmarkWireBatchOf64(b *testing.B) {
+	l, _ := net.Listen("tcp", "127.0.0.1:0")
+	defer l.Close()
+	go func() {
+		c, _ := l.Accept()
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	results := make(chan error, 1)
+	w := newWire(conn)
+	w.wait, w.written = time.Second, func(err error) { results <- err }
+	frames := batch(bytes.Split(bytes.Repeat([]byte("0123456789abcdef"), 64), []byte("f"))[:64]...)
+	b.ReportAllocs()
+	for b.Loop() {
+		if pending, err := w.write(frames); err != nil {
+			b.Fatal(err)
+		} else if pending {
+			<-results
+		}
+	}
+}

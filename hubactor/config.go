@@ -1,0 +1,71 @@
+// Package hubactor is one hub as a tree of actors: a supervisor over a listener that runs the user's callbacks, the
+// connections, the registry that fans broadcasts out, and the link to Redis.
+//
+// An actor that wants a hub of its own spawns Props as a child and drives it with the messages of package actors; the
+// facade, package wskit, does the same on behalf of function calls.
+package hubactor
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// NoQueue, as a buffer size, means no queue at all; 0 means the default.
+const NoQueue = -1
+
+// Config is how a hub is made. Its zero value is a hub with every default, no callbacks and no Redis.
+type Config struct {
+	// BroadcastBuf and RegisterBuf bound what is queued at the hub: broadcasts, and registrations and (apart)
+	// unregistrations. 0: actors.DefaultBroadcastBuf (256), actors.DefaultRegisterBuf (64). Negative: NoQueue.
+	BroadcastBuf, RegisterBuf int
+	// ChannelTimeout is how long an operation waits for a place in those queues. <= 0: actors.DefaultChannelTimeout (5 s).
+	ChannelTimeout time.Duration
+	// DrainTimeout bounds how long a stop takes. <= 0: actors.DefaultDrainTimeout (5 s).
+	DrainTimeout time.Duration
+
+	// The callbacks run one at a time in the listener. They may block, and call the hub: that delays other callbacks
+	// and no message. A panic ends that call and is reported. Any of them may be nil.
+	OnConnect    func(actors.Subscriber)
+	OnDisconnect func(actors.Subscriber)
+	OnError      func(op string, err error)
+	// OnTimeout is told that an operation ("register", "unregister", "broadcast") gave up waiting. For operations sent
+	// as messages it runs in the listener, for function calls on the caller's goroutine before the call returns.
+	OnTimeout func(op string)
+
+	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, Subscribed), beside the callbacks.
+	Events *actor.PID
+	// Logger is silent by default.
+	Logger *slog.Logger
+	// Redis makes the spec of the child that links the hub to Redis, as redisactor.Spec does; nil: no Redis.
+	Redis func(*actors.Link) actors.Spec
+	// Shut makes the hub wait for actors.Open before it applies any operation.
+	Shut bool
+}
+
+func (c Config) withDefaults() Config {
+	c.BroadcastBuf = places(c.BroadcastBuf, actors.DefaultBroadcastBuf)
+	c.RegisterBuf = places(c.RegisterBuf, actors.DefaultRegisterBuf)
+	if c.ChannelTimeout <= 0 {
+		c.ChannelTimeout = actors.DefaultChannelTimeout
+	}
+	if c.DrainTimeout <= 0 {
+		c.DrainTimeout = actors.DefaultDrainTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func places(n, standard int) int {
+	switch {
+	case n == 0:
+		return standard
+	case n < 0:
+		return 0
+	}
+	return n
+}

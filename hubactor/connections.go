@@ -1,0 +1,195 @@
+package hubactor
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// connections supervises one actor per subscriber. It knows who is there; the registry asks it after a crash.
+type connections struct {
+	link    *actors.Link
+	entries map[string]*entry // by PID id
+	foreign map[actors.Subscriber]*entry
+	parked  []*actors.Adopt // foreign subscribers that came again before they had quite left
+	serial  uint64
+
+	draining *actors.Drain
+	limit    *time.Timer // of draining
+}
+
+type entry struct {
+	actors.Member
+	serial uint64
+}
+
+type (
+	// listed, from the hub: complete the answer to actors.Tree.
+	listed struct {
+		names []string
+		reply chan<- []string
+	}
+	// overdue, from its own timer: the drain deadline has passed; last, and nothing will end what still runs.
+	overdue struct{ last bool }
+)
+
+func connectionsProps(link *actors.Link) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor {
+		return &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}}
+	})
+}
+
+func (c *connections) Receive(ctx actor.Context) {
+	defer actors.Trace(ctx.Self().Id)
+	switch m := ctx.Message().(type) {
+	case *actors.Adopt:
+		c.adopt(ctx, m)
+	case *actor.Terminated:
+		c.ended(ctx, m.Who)
+	case *actors.Members:
+		m.Reply <- c.joined()
+	case *actors.Overflowed:
+		if e := c.entries[ctx.Sender().GetId()]; e != nil {
+			ctx.Send(c.link.Listener, &actors.Dropped{Subscriber: e.Subscriber, Count: m.Count})
+		}
+	case *actors.Failed: // from a connection that caught a panic in user code
+		m.Log(c.link.Log)
+		ctx.Send(c.link.Listener, m)
+	case *actors.Drain:
+		c.drain(ctx, m)
+	case *overdue:
+		c.overdue(ctx, m)
+	case *listed:
+		for id := range c.entries {
+			m.names = append(m.names, id)
+		}
+		m.reply <- m.names
+	case *actors.Crash:
+		panic(m.Reason)
+	case *actor.Stopping:
+		if c.limit != nil {
+			c.limit.Stop()
+		}
+	}
+}
+
+func (c *connections) adopt(ctx actor.Context, m *actors.Adopt) {
+	isForeign := m.Kind == foreignKind
+	if isForeign && c.foreign[m.Subscriber] != nil {
+		c.parked = append(c.parked, m) // Close comes before the next Send: one actor after the other
+		return
+	}
+	c.serial++
+	pid, err := ctx.SpawnNamed(m.Props, m.Kind+"-"+strconv.FormatUint(c.serial, 10))
+	if err != nil {
+		panic(err) // the serial makes names unique
+	}
+	e := &entry{Member: actors.Member{Subscriber: m.Subscriber, Outbox: m.Outbox}, serial: c.serial}
+	c.entries[pid.Id] = e
+	if isForeign {
+		c.foreign[m.Subscriber] = e
+	}
+	if c.draining != nil {
+		m.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: c.draining.Deadline})
+	}
+}
+
+func (c *connections) ended(ctx actor.Context, who *actor.PID) {
+	e := c.entries[who.Id]
+	if e == nil {
+		return
+	}
+	delete(c.entries, who.Id)
+	if c.foreign[e.Subscriber] == e {
+		delete(c.foreign, e.Subscriber)
+		c.unpark(ctx, e.Subscriber)
+	}
+	ctx.Send(c.link.Registry, &actors.Left{Member: e.Member})
+	if len(c.entries) == 0 {
+		// Maps keep the room of their busiest hour.
+		c.entries, c.foreign = map[string]*entry{}, map[actors.Subscriber]*entry{}
+		c.drained()
+	}
+}
+
+func (c *connections) unpark(ctx actor.Context, sub actors.Subscriber) {
+	for i, m := range c.parked {
+		if m.Subscriber == sub {
+			c.parked = append(c.parked[:i:i], c.parked[i+1:]...)
+			c.adopt(ctx, m)
+			return
+		}
+	}
+}
+
+// joined is who has joined the hub, those included whose actor is still to be spawned, in the order they came.
+func (c *connections) joined() []actors.Member {
+	var list []actors.Member
+	entries := slices.SortedFunc(maps.Values(c.entries), func(a, b *entry) int { return cmp.Compare(a.serial, b.serial) })
+	for _, e := range entries {
+		if e.Outbox.Joined() {
+			list = append(list, e.Member)
+		}
+	}
+	for _, m := range c.parked {
+		if m.Outbox.Joined() {
+			list = append(list, actors.Member{Subscriber: m.Subscriber, Outbox: m.Outbox})
+		}
+	}
+	return list
+}
+
+func (c *connections) drain(ctx actor.Context, m *actors.Drain) {
+	c.draining = m
+	if len(c.entries) == 0 {
+		c.drained()
+		return
+	}
+	for _, e := range c.entries {
+		e.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: m.Deadline})
+	}
+	c.remind(ctx, time.Until(m.Deadline), &overdue{})
+}
+
+func (c *connections) overdue(ctx actor.Context, m *overdue) {
+	if c.draining == nil || len(c.entries) == 0 {
+		return
+	}
+	if m.last {
+		c.link.Log.Warn("wskit: connections left behind by the drain timeout", "count", len(c.entries))
+		c.drained()
+		return
+	}
+	for _, e := range c.entries {
+		e.Outbox.PostUserMessage(&actors.Abort{})
+	}
+	c.remind(ctx, grace/2, &overdue{last: true})
+}
+
+func (c *connections) remind(ctx actor.Context, after time.Duration, m *overdue) {
+	root, self := ctx.ActorSystem().Root, ctx.Self()
+	c.limit = time.AfterFunc(after, func() { root.Send(self, m) })
+}
+
+func (c *connections) drained() {
+	if c.draining != nil && c.draining.Done != nil {
+		c.draining.Done <- struct{}{}
+		c.draining.Done = nil
+	}
+}
+
+// HandleFailure implements actor.SupervisorStrategy: a connection is temporary. It ends with 1011, and it alone.
+func (c *connections) HandleFailure(_ *actor.ActorSystem, sup actor.Supervisor, who *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	f := actors.NewFailed(who, reason, actors.Decision{Action: actors.ActStop, Attempt: 1})
+	f.Log(c.link.Log)
+	c.link.System.Root.Send(c.link.Listener, f)
+	if e := c.entries[who.Id]; e != nil {
+		e.Outbox.Close(&actors.Close{Reason: actors.ReasonCrashed})
+	}
+	sup.StopChildren(who)
+}

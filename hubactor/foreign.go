@@ -1,0 +1,109 @@
+package hubactor
+
+import (
+	"bytes"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// ForeignBuf is how many messages wait for a subscriber that is not a connection of the hub before the newest is dropped.
+// Frames are shared, so it costs a pointer a message.
+const ForeignBuf = 16384
+
+const foreignKind = "sub"
+
+// foreign calls the Send and Close of a subscriber that wskit knows nothing about, so that however long they take and
+// whatever they do, it is that subscriber's affair.
+type foreign struct {
+	sub     actors.Subscriber
+	box     *actors.Outbox
+	dropped int
+	closing bool
+	closed  bool
+}
+
+func newForeign(sub actors.Subscriber) *actors.Adopt {
+	box := actors.NewOutbox(ForeignBuf)
+	box.Resume()
+	// The default dispatcher: a goroutine while there is work, since user code may block.
+	props := actor.PropsFromProducer(func() actor.Actor { return &foreign{sub: sub, box: box} },
+		actor.WithMailbox(func() actor.Mailbox { return box }))
+	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Props: props}
+}
+
+func (f *foreign) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actors.Batch:
+		for _, frame := range m.Frames {
+			if !f.send(ctx, frame) {
+				return
+			}
+		}
+		f.endIfDrained(ctx)
+	case *actors.Overflowed:
+		ctx.Request(ctx.Parent(), m)
+	case *actors.Close:
+		f.closing = true
+		f.endIfDrained(ctx)
+	case *actors.Abort:
+		f.end(ctx)
+	case *actors.Crash:
+		panic(m.Reason)
+	case *actor.Stopping:
+		f.close(ctx)
+	case *actor.Stopped:
+		f.box.Discard()
+	}
+}
+
+// send hands over a copy: the frame belongs to everybody, and a subscriber may keep or change what it is given.
+func (f *foreign) send(ctx actor.Context, frame *actors.Frame) bool {
+	var ok bool
+	err := actors.Fence("Send", func() { ok = f.sub.Send(bytes.Clone(frame.Payload())) })
+	if err != nil {
+		f.report(ctx, "Send", err)
+		f.box.Close(&actors.Close{Reason: actors.ReasonCrashed})
+		f.end(ctx)
+		return false
+	}
+	if !ok {
+		f.dropped++
+		return true
+	}
+	f.endEpisode(ctx)
+	return true
+}
+
+func (f *foreign) endEpisode(ctx actor.Context) {
+	if f.dropped > 0 {
+		ctx.Request(ctx.Parent(), &actors.Overflowed{Count: f.dropped})
+		f.dropped = 0
+	}
+}
+
+func (f *foreign) endIfDrained(ctx actor.Context) {
+	if f.closing && f.box.Drained() {
+		f.end(ctx)
+	}
+}
+
+func (f *foreign) end(ctx actor.Context) {
+	f.close(ctx)
+	f.box.Stop()
+}
+
+func (f *foreign) close(ctx actor.Context) {
+	if f.closed {
+		return
+	}
+	f.closed = true
+	f.endEpisode(ctx)
+	if err := actors.Fence("Close", f.sub.Close); err != nil {
+		f.report(ctx, "Close", err)
+	}
+}
+
+func (f *foreign) report(ctx actor.Context, op string, err error) {
+	ctx.Send(ctx.Parent(), &actors.Failed{Op: op, Err: err, Action: actors.ActStop, Attempt: 1})
+}

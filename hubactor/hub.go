@@ -1,0 +1,233 @@
+package hubactor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// grace is what a stop may take beyond the drain timeout before whoever still blocks is left behind.
+const grace = 250 * time.Millisecond
+
+// hub is the root of the tree. It supervises, passes operations to the gate, and does nothing else.
+type hub struct {
+	actors.Supervisor
+	cfg   Config
+	link  *actors.Link
+	specs []actors.Spec
+
+	done     chan struct{}
+	closeOne sync.Once
+	late     *time.Timer // finishes a stop that takes too long
+	stopping bool
+}
+
+// Props makes a hub to be spawned as the child of any actor, or as a root. However it is stopped, by actors.Shutdown, by
+// Stop or Poison, or with its parent, it drains first.
+func Props(cfg Config) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &hub{cfg: cfg.withDefaults()} })
+}
+
+// tree is the whole hub: started in this order, stopped in the reverse.
+func (h *hub) tree() []actors.Spec {
+	specs := []actors.Spec{
+		{
+			Name: "listener", Kind: actors.Permanent, Recovery: actors.Restart,
+			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
+			Props:  listenerProps(h.cfg, h.link),
+		},
+		{
+			// Resumed, not restarted: its state is nothing but its children, and protoactor stops them on a restart.
+			Name: "connections", Kind: actors.Permanent, Recovery: actors.Resume,
+			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
+			Props:  connectionsProps(h.link),
+		},
+		{
+			Name: "registry", Kind: actors.Permanent, Recovery: actors.Restart,
+			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
+			Props:  registryProps(h.cfg, h.link),
+		},
+	}
+	if h.cfg.Redis != nil {
+		specs = append(specs, h.cfg.Redis(h.link))
+	}
+	return specs
+}
+
+func (h *hub) Receive(ctx actor.Context) {
+	defer h.recover(ctx)
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		h.start(ctx)
+	case *actor.Stopping, *actor.Restarting:
+		h.drain(ctx)
+	case *actor.Stopped:
+		h.late.Stop()
+		h.finish()
+	case *actor.Terminated:
+		if !h.stopping {
+			h.Ended(m.Who)
+		}
+	case *actors.Resolve:
+		if !h.stopping {
+			h.Handle(ctx, m)
+		}
+	case *actors.Describe:
+		m.Reply <- h.link
+	case *actors.Open:
+		h.link.Gate.Open()
+	case *actors.Register:
+		h.register(ctx, m)
+	case *actors.Unregister:
+		h.submit(ctx, m)
+	case *actors.Broadcast:
+		if m.Frame == nil {
+			h.cfg.Logger.Warn("wskit: broadcast without a frame ignored")
+			return
+		}
+		h.submit(ctx, m)
+	case *actors.Publish:
+		h.publish(ctx, m)
+	case *actors.Subscribe, *actors.Unsubscribe:
+		if h.link.Redis != nil {
+			ctx.Send(h.link.Redis, m)
+		}
+	case *actors.Count:
+		m.Reply <- int(h.link.Members.Load())
+	case *actors.Tree:
+		h.list(ctx, m)
+	case *actors.Shutdown:
+		if m.Timeout > 0 {
+			h.cfg.DrainTimeout = m.Timeout
+		}
+		ctx.Stop(ctx.Self())
+	case *actors.Crash:
+		panic(m.Reason)
+	case actor.SystemMessage, actor.AutoReceiveMessage:
+	default:
+		h.cfg.Logger.Warn("wskit: hub ignored a message; messages are sent as pointers", "type", fmt.Sprintf("%T", m))
+	}
+}
+
+// recover turns a panic in the supervisor itself into an orderly end: restarted by its parent it would lose its children.
+func (h *hub) recover(ctx actor.Context) {
+	if v := recover(); v != nil {
+		f := actors.NewFailed(ctx.Self(), v, actors.Decision{Action: actors.ActGiveUp, Attempt: 1})
+		f.Log(h.cfg.Logger)
+		ctx.Send(h.link.Listener, f)
+		ctx.Stop(ctx.Self())
+	}
+}
+
+func (h *hub) start(ctx actor.Context) {
+	system, self := ctx.ActorSystem(), ctx.Self()
+	child := func(name string) *actor.PID { return actor.NewPID(self.Address, self.Id+"/"+name) }
+	registry := child("registry")
+	places := h.cfg
+	h.done = make(chan struct{})
+	h.link = &actors.Link{
+		Hub: self, Listener: child("listener"), Connections: child("connections"), Registry: registry,
+		System: system,
+		Gate: actors.NewGate(places.RegisterBuf, places.RegisterBuf, places.BroadcastBuf,
+			func(op actors.Operation) { system.Root.Send(registry, op) }),
+		Members: new(atomic.Int64), Done: h.done,
+		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout,
+	}
+	if h.cfg.Redis != nil {
+		h.link.Redis = child("redis")
+	}
+	h.specs = h.tree()
+	h.Supervisor = actors.Supervisor{
+		Log:    h.cfg.Logger,
+		Failed: func(f *actors.Failed) { system.Root.Send(h.link.Listener, f) },
+		GiveUp: func(reason string) {
+			err := errors.New("wskit: hub ends: " + reason)
+			h.cfg.Logger.Error("wskit: hub ends", "hub", self.Id, "reason", reason)
+			system.Root.Send(h.link.Listener, &actors.Failed{Op: self.Id, Err: err, Action: actors.ActGiveUp})
+			system.Root.Stop(self)
+		},
+	}
+	if err := h.Start(ctx, h.specs); err != nil {
+		panic(err)
+	}
+	if !h.cfg.Shut {
+		h.link.Gate.Open()
+	}
+}
+
+func (h *hub) register(ctx actor.Context, m *actors.Register) {
+	if err := actors.CheckSubscriber(m.Subscriber); err != nil {
+		h.cfg.Logger.Warn("wskit: register ignored", "error", err)
+		return
+	}
+	h.submit(ctx, m)
+}
+
+func (h *hub) submit(ctx actor.Context, op actors.Operation) {
+	root := ctx.ActorSystem().Root
+	h.link.Gate.Submit(op, h.cfg.ChannelTimeout, func(err error) {
+		if errors.Is(err, actors.ErrTimeout) {
+			root.Send(h.link.Listener, &timedOut{op.Op()})
+		}
+	})
+}
+
+func (h *hub) publish(ctx actor.Context, m *actors.Publish) {
+	if m.Frame != nil && h.link.Redis != nil {
+		ctx.Send(h.link.Redis, m)
+		return
+	}
+	if m.Frame != nil {
+		h.submit(ctx, &actors.Broadcast{Frame: m.Frame})
+	}
+	if m.Reply != nil {
+		m.Reply <- nil
+	}
+}
+
+// drain has the children finish what they accepted, last started first, so that each finds those it needs still at work.
+// It blocks: the hub has nothing else to do any more. What takes too long is left behind.
+func (h *hub) drain(ctx actor.Context) {
+	if h.stopping || h.link == nil {
+		return
+	}
+	h.stopping = true
+	deadline := time.Now().Add(h.cfg.DrainTimeout)
+	h.link.Gate.Open() // what was queued before Open was accepted too
+	h.link.Gate.Stop()
+	for _, spec := range slices.Backward(h.specs) {
+		pid := actor.NewPID(ctx.Self().Address, ctx.Self().Id+"/"+spec.Name)
+		if !h.Alive(pid) {
+			continue
+		}
+		done := make(chan struct{}, 1)
+		ctx.Send(pid, &actors.Drain{Deadline: deadline, Done: done})
+		patience := time.NewTimer(time.Until(deadline) + grace)
+		select {
+		case <-done:
+		case <-patience.C:
+			h.cfg.Logger.Warn("wskit: drain timeout", "hub", ctx.Self().Id, "child", spec.Name)
+		}
+		patience.Stop()
+	}
+	// A child that user code blocks keeps the tree from ending; nobody shall wait for that.
+	h.late = time.AfterFunc(grace, h.finish)
+}
+
+func (h *hub) finish() {
+	h.closeOne.Do(func() { close(h.done) })
+}
+
+func (h *hub) list(ctx actor.Context, m *actors.Tree) {
+	names := []string{ctx.Self().Id}
+	for _, pid := range ctx.Children() {
+		names = append(names, pid.Id)
+	}
+	ctx.Send(h.link.Connections, &listed{names: names, reply: m.Reply})
+}

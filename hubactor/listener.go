@@ -1,0 +1,76 @@
+package hubactor
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// listener runs the user's callbacks, one at a time and fenced, and passes lifecycle events on. It may be blocked for as
+// long as a callback likes: nobody waits for it but other callbacks.
+type listener struct {
+	cfg  Config
+	link *actors.Link
+}
+
+// timedOut, from the hub: an operation that came as a message found no place in time.
+type timedOut struct{ op actors.Op }
+
+func listenerProps(cfg Config, link *actors.Link) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &listener{cfg: cfg, link: link} })
+}
+
+func (l *listener) Receive(ctx actor.Context) {
+	defer actors.Trace(ctx.Self().Id)
+	switch m := ctx.Message().(type) {
+	case *actors.Connected:
+		l.connected(ctx, m)
+	case *actors.Disconnected:
+		if l.cfg.OnDisconnect != nil {
+			l.run(ctx, "OnDisconnect", func() { l.cfg.OnDisconnect(m.Subscriber) })
+		}
+		l.pass(ctx, m)
+	case *actors.Dropped, *actors.Subscribed:
+		l.pass(ctx, m)
+	case *actors.Failed:
+		l.failed(ctx, m)
+	case *timedOut:
+		if l.cfg.OnTimeout != nil {
+			l.run(ctx, "OnTimeout", func() { l.cfg.OnTimeout(m.op.String()) })
+		}
+	case *actors.Drain:
+		m.Done <- struct{}{}
+	case *actors.Crash:
+		panic(m.Reason)
+	}
+}
+
+func (l *listener) connected(ctx actor.Context, m *actors.Connected) {
+	defer m.Outbox.Release()
+	if l.cfg.OnConnect != nil {
+		l.run(ctx, "OnConnect", func() { l.cfg.OnConnect(m.Subscriber) })
+	}
+	l.pass(ctx, m)
+}
+
+func (l *listener) failed(ctx actor.Context, m *actors.Failed) {
+	if l.cfg.OnError != nil {
+		if err := actors.Fence("OnError", func() { l.cfg.OnError(m.Op, m.Err) }); err != nil {
+			l.cfg.Logger.Error("wskit: crash", "who", "OnError", "error", err) // telling OnError would not help
+		}
+	}
+	l.pass(ctx, m)
+}
+
+func (l *listener) run(ctx actor.Context, op string, fn func()) {
+	if err := actors.Fence(op, fn); err != nil {
+		f := &actors.Failed{Op: op, Err: err, Attempt: 1, Action: actors.ActResume}
+		f.Log(l.cfg.Logger)
+		l.failed(ctx, f)
+	}
+}
+
+func (l *listener) pass(ctx actor.Context, event any) {
+	if l.cfg.Events != nil {
+		ctx.Send(l.cfg.Events, event)
+	}
+}

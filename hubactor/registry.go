@@ -1,0 +1,137 @@
+package hubactor
+
+import (
+	"errors"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// registry knows the members and fans broadcasts out to their outboxes. It runs no user code and waits for nobody.
+type registry struct {
+	cfg     Config
+	link    *actors.Link
+	members []*member // in no particular order: the last takes the place of one that leaves
+	index   map[actors.Subscriber]*member
+}
+
+type member struct {
+	actors.Member
+	at int // in members
+}
+
+func registryProps(cfg Config, link *actors.Link) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &registry{cfg: cfg, link: link} })
+}
+
+func (r *registry) Receive(ctx actor.Context) {
+	defer actors.Trace(ctx.Self().Id)
+	if op, ok := ctx.Message().(actors.Operation); ok {
+		r.link.Gate.Leave(op.Op())
+	}
+	switch m := ctx.Message().(type) {
+	case *actors.Broadcast:
+		for _, each := range r.members {
+			each.Outbox.PostUserMessage(m.Frame)
+		}
+	case *actors.Register:
+		r.register(ctx, m)
+	case *actors.Unregister:
+		if each := r.index[m.Subscriber]; each != nil {
+			each.Outbox.Close(&actors.Close{Reason: actors.ReasonUnregistered})
+			r.remove(ctx, each.Member)
+		}
+	case *actors.Left:
+		r.remove(ctx, m.Member)
+	case *actors.Drain:
+		r.removeAll(ctx, m.Deadline)
+		m.Done <- struct{}{}
+	case *actors.Crash:
+		panic(m.Reason)
+	case *actor.Started:
+		r.rebuild(ctx)
+	case *actor.Stopping:
+		r.removeAll(ctx, time.Time{}) // nobody left, if the hub could drain
+	}
+}
+
+// rebuild asks connections who is there: nobody at first, everybody after a crash. Waiting for the answer here keeps
+// every accepted operation where it is safe, in the mailbox; connections waits for nobody.
+func (r *registry) rebuild(ctx actor.Context) {
+	reply := make(chan []actors.Member, 1)
+	ctx.Send(r.link.Connections, &actors.Members{Reply: reply})
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case list := <-reply:
+		r.members = make([]*member, 0, len(list))
+		r.index = make(map[actors.Subscriber]*member, len(list))
+		for _, each := range list {
+			r.add(each)
+		}
+		r.link.Members.Store(int64(len(r.members)))
+	case <-patience.C:
+		panic(errors.New("wskit: registry got no answer from connections"))
+	}
+}
+
+func (r *registry) register(ctx actor.Context, m *actors.Register) {
+	if old := r.index[m.Subscriber]; old != nil {
+		if old.Outbox.Reason() == actors.ReasonNone {
+			return
+		}
+		r.remove(ctx, old.Member) // it is on its way out
+	}
+	box := m.Outbox
+	if box == nil {
+		adopt := newForeign(m.Subscriber)
+		box = adopt.Outbox
+		ctx.Send(r.link.Connections, adopt)
+	}
+	if box.Reason() != actors.ReasonNone {
+		return // closed before it was registered
+	}
+	if r.cfg.OnConnect != nil {
+		box.Hold()
+	}
+	box.SetJoined(true)
+	new := actors.Member{Subscriber: m.Subscriber, Outbox: box}
+	r.add(new)
+	r.link.Members.Store(int64(len(r.members)))
+	ctx.Send(r.link.Listener, &actors.Connected{Member: new})
+}
+
+func (r *registry) add(m actors.Member) {
+	each := &member{Member: m, at: len(r.members)}
+	r.members = append(r.members, each)
+	r.index[m.Subscriber] = each
+}
+
+// remove takes m out and says so, once: what counts is whether its outbox had joined, which a crash of the registry does
+// not make it forget.
+func (r *registry) remove(ctx actor.Context, m actors.Member) {
+	if each := r.index[m.Subscriber]; each != nil && each.Outbox == m.Outbox {
+		last := len(r.members) - 1
+		r.members[each.at] = r.members[last]
+		r.members[each.at].at = each.at
+		r.members[last] = nil
+		r.members = r.members[:last]
+		delete(r.index, m.Subscriber)
+		if last == 0 {
+			r.members, r.index = nil, map[actors.Subscriber]*member{} // maps keep the room of their busiest hour
+		}
+		r.link.Members.Store(int64(last))
+	}
+	if m.Outbox.SetJoined(false) {
+		ctx.Send(r.link.Listener, &actors.Disconnected{Member: m, Reason: m.Outbox.Reason()})
+	}
+}
+
+func (r *registry) removeAll(ctx actor.Context, deadline time.Time) {
+	for len(r.members) > 0 {
+		m := r.members[len(r.members)-1].Member
+		m.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: deadline})
+		r.remove(ctx, m)
+	}
+}

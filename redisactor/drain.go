@@ -1,0 +1,69 @@
+package redisactor
+
+import (
+	"time"
+
+	"github.com/wskit/wskit/actors"
+)
+
+// lingerFor is how long a hub that stops waits for echoes once all it published is answered. Redis writes an echo before
+// the answer, so there is rarely anything to wait for.
+const lingerFor = 100 * time.Millisecond
+
+// startDrain is for when the hub stops: no more is taken, and what was published is seen through.
+func (a *redisActor) startDrain(m *actors.Drain) {
+	if a.drained {
+		done(m)
+		return
+	}
+	a.drain = m
+	a.gate.force()
+	a.setDrainTimers()
+}
+
+func (a *redisActor) setDrainTimers() {
+	if a.drain == nil || a.drained {
+		return
+	}
+	if at := a.drain.Deadline; !at.IsZero() { // without a deadline the 2 s of each Publish are the limit
+		a.draining = a.after(time.Until(at), &drainOver{})
+	}
+	if a.lingers {
+		a.lingering = a.after(lingerFor, &drainOver{})
+	}
+}
+
+// goOnDraining looks after every message whether the drain is over.
+func (a *redisActor) goOnDraining() {
+	switch {
+	case a.drain == nil || a.drained || a.ledger.calls > 0:
+	case a.ledger.waiting == 0:
+		a.finish()
+	case !a.lingers:
+		a.lingers = true
+		a.lingering = a.after(lingerFor, &drainOver{})
+	}
+}
+
+// finish delivers what is left. From now on the actor ignores everything.
+func (a *redisActor) finish() {
+	if a.drain == nil || a.drained {
+		return
+	}
+	a.drained = true
+	a.flush()
+	a.hangUp()
+	a.leave()
+	a.gate.force() // had the gate stopped meanwhile
+	a.stopTimers()
+	done(a.drain)
+}
+
+func done(m *actors.Drain) {
+	if m.Done != nil {
+		select {
+		case m.Done <- struct{}{}:
+		default: // it was to have room
+		}
+	}
+}

@@ -1,0 +1,344 @@
+package redisactor
+
+import (
+	"bytes"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/wskit/wskit/actors"
+)
+
+// ledger is what one hub published and is not through with: a multiset by content, in publish order. An entry is in it
+// for up to two reasons: its PUBLISH is not answered yet, or its echo may still come. It has no clock and does no I/O, and
+// it outlives the actor that works with it, so a crash forgets nothing.
+//
+// A PING on the subscription connection tells when an echo can no longer come: Redis answers in order on a connection,
+// and writes a message to its subscribers before it answers the PUBLISH.
+type ledger struct {
+	last    uint64
+	byID    map[uint64]*entry
+	order   []*entry // by publish order; may hold entries that are gone
+	callers []*entry // those with a caller waiting, oldest first; may hold some without
+	content map[uint64]*bucket
+	seed    maphash.Seed
+
+	keeping  bool   // echoes can come: the subscription is wanted
+	pings    uint64 // the number of the last PING
+	calls    int    // entries with a caller waiting
+	waiting  int    // entries that local subscribers get from the echo
+	notes    int    // entries whose echo is to be skipped
+	maxNotes int
+}
+
+type entry struct {
+	id    uint64
+	frame *actors.Frame
+	reply chan<- error
+	at    time.Time
+
+	call     bool // the caller waits for an answer
+	gone     bool // no longer in the ledger
+	echo     echo
+	answer   answer
+	answered uint64 // the number of the last PING before the answer, or before the caller was given up on
+}
+
+// echo is what becomes of an entry's echo.
+type echo uint8
+
+const (
+	echoSettled echo = iota // it came, or cannot come any more
+	echoAwaited             // local subscribers get the message from it
+	echoNoted               // they have it: skip the echo, should it come
+)
+
+// answer is what is known of an entry's PUBLISH.
+type answer uint8
+
+const (
+	answerPending  answer = iota
+	answerExecuted        // Redis said so
+	answerRefused         // it never reached Redis, or Redis said no: there is no echo
+	answerUnknown         // it was sent, and no answer came: Redis may have executed it, or may do so yet
+)
+
+// After this many PINGs, each sent after the answer and each answered, an echo does not come any more. A PUBLISH of
+// unknown fate may be on its way to Redis still when the first is sent. A pending one gets its answer from the publisher
+// in the end; the limit is for those that the publisher lost in a crash.
+var pongsEnough = [...]uint64{answerPending: 20, answerExecuted: 1, answerUnknown: 2}
+
+// maxNotes is how many echoes to skip one hub remembers at most; beyond it the oldest is forgotten, and its message
+// reaches local subscribers twice if its echo comes all the same.
+const maxNotes = 65536
+
+// bucket holds the entries of one content hash that an echo can match. Its queues may hold entries that have moved on.
+type bucket struct {
+	awaited, noted []*entry
+	live           int
+}
+
+// call is a caller to be answered.
+type call struct {
+	reply chan<- error
+	frame *actors.Frame // to be delivered locally first; nil: it has been already
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		byID:     make(map[uint64]*entry),
+		content:  make(map[uint64]*bucket),
+		seed:     maphash.MakeSeed(),
+		maxNotes: maxNotes,
+	}
+}
+
+// Empty reports whether there is nothing to wait for: no caller, no answer, no echo.
+func (l *ledger) Empty() bool { return len(l.byID) == 0 }
+
+// Enter adds a message that is about to be published. With await local subscribers get it from its echo, else they have
+// it already.
+func (l *ledger) Enter(frame *actors.Frame, reply chan<- error, at time.Time, await bool) (id uint64) {
+	l.last++
+	e := &entry{id: l.last, frame: frame, reply: reply, at: at, call: true}
+	l.byID[e.id] = e
+	l.order = append(l.order, e)
+	l.callers = append(l.callers, e)
+	l.calls++
+	if await {
+		l.move(e, echoAwaited)
+	} else {
+		l.move(e, echoNoted)
+	}
+	return e.id
+}
+
+// Answer notes what became of a PUBLISH. The frame returned is to be delivered locally now; ok says that the caller has
+// yet to be answered.
+func (l *ledger) Answer(id uint64, a answer) (c call, ok bool) {
+	e := l.byID[id]
+	if e == nil || e.answer != answerPending {
+		return call{}, false
+	}
+	e.answer, e.answered = a, l.pings
+	if a != answerExecuted && e.echo == echoAwaited {
+		c.frame = e.frame
+		l.move(e, echoNoted)
+	}
+	if a == answerRefused || e.echo == echoNoted && !l.keeping {
+		l.move(e, echoSettled)
+	}
+	c.reply, ok = e.reply, e.call
+	l.hangUp(e)
+	return c, ok
+}
+
+// GiveUp ends the wait of callers whose message was entered at or before the given time.
+func (l *ledger) GiveUp(before time.Time) []call {
+	var calls []call
+	for {
+		at, ok := l.Oldest()
+		if !ok || at.After(before) {
+			return calls
+		}
+		e := l.callers[0]
+		c := call{reply: e.reply}
+		if e.echo == echoAwaited {
+			c.frame = e.frame
+			l.move(e, echoNoted)
+		}
+		e.answered = l.pings
+		l.hangUp(e)
+		calls = append(calls, c)
+	}
+}
+
+// Oldest is when the message was entered whose caller has waited longest.
+func (l *ledger) Oldest() (at time.Time, ok bool) {
+	for len(l.callers) > 0 && !l.callers[0].call {
+		l.callers[0] = nil
+		l.callers = l.callers[1:]
+	}
+	if len(l.callers) == 0 {
+		return time.Time{}, false
+	}
+	return l.callers[0].at, true
+}
+
+// Echo takes a message that Redis sent. own says that this hub published one like it, deliver that local subscribers do
+// not have it. Of two entries with equal content it takes the one that local subscribers wait for: which of two equal
+// echoes is whose nobody can tell, and it does not matter.
+func (l *ledger) Echo(payload []byte) (own, deliver bool) {
+	b := l.content[maphash.Bytes(l.seed, payload)]
+	if b == nil {
+		return false, true
+	}
+	if e := b.find(echoAwaited, payload); e != nil {
+		l.move(e, echoSettled)
+		return true, true
+	}
+	if e := b.find(echoNoted, payload); e != nil {
+		l.move(e, echoSettled)
+		return true, false
+	}
+	return false, true
+}
+
+// Interrupt is for when echoes may have been missed: it returns what awaited one, in publish order, to be delivered
+// locally now, and notes the echoes, which may come all the same.
+func (l *ledger) Interrupt() []*actors.Frame {
+	if l.waiting == 0 {
+		return nil
+	}
+	frames := make([]*actors.Frame, 0, l.waiting)
+	for _, e := range slices.Clone(l.order) {
+		if !e.gone && e.echo == echoAwaited {
+			frames = append(frames, e.frame)
+			l.move(e, echoNoted)
+		}
+	}
+	return frames
+}
+
+// Keep says whether echoes can come at all. While they cannot, only what is still unanswered stays in the ledger.
+func (l *ledger) Keep(on bool) {
+	l.keeping = on
+	if !on {
+		l.drop(func(e *entry) bool { return e.answer != answerPending })
+	}
+}
+
+// Subscribing is for right before a new subscription is asked for: what Redis has executed by now it will not send there.
+func (l *ledger) Subscribing() {
+	l.drop(func(e *entry) bool { return e.answer == answerExecuted })
+}
+
+// Pinged is for right before PING number n is sent.
+func (l *ledger) Pinged(n uint64) { l.pings = max(l.pings, n) }
+
+// Ponged is for when its answer has come, after whatever Redis sent before it. An answer to a PING that Pinged was not
+// called for says nothing.
+func (l *ledger) Ponged(n uint64) {
+	if n > l.pings {
+		return
+	}
+	l.drop(func(e *entry) bool { return !e.call && n >= e.answered+pongsEnough[e.answer] })
+}
+
+// drop forgets those entries for which which says so; never one that local subscribers wait for.
+func (l *ledger) drop(which func(*entry) bool) {
+	if len(l.byID) == l.waiting {
+		return
+	}
+	for _, e := range slices.Clone(l.order) {
+		if !e.gone && e.echo != echoAwaited && which(e) {
+			l.forget(e)
+		}
+	}
+}
+
+// forget takes out an entry whose message local subscribers have.
+func (l *ledger) forget(e *entry) {
+	if e.answer == answerPending && !e.call {
+		e.answer = answerUnknown // nobody will ask
+	}
+	l.move(e, echoSettled)
+	l.tidy(e)
+}
+
+// hangUp ends the call of e, and e with it when nothing else keeps it.
+func (l *ledger) hangUp(e *entry) {
+	if e.call {
+		e.call, e.reply = false, nil
+		l.calls--
+	}
+	l.tidy(e)
+}
+
+// move changes what becomes of e's echo and keeps the index and the counts in step.
+func (l *ledger) move(e *entry, to echo) {
+	if e.echo == to {
+		return
+	}
+	key := maphash.Bytes(l.seed, e.frame.Payload())
+	b := l.content[key]
+	if b == nil {
+		b = &bucket{}
+		l.content[key] = b
+	}
+	switch e.echo {
+	case echoAwaited:
+		l.waiting--
+		b.live--
+	case echoNoted:
+		l.notes--
+		b.live--
+	}
+	e.echo = to
+	switch to {
+	case echoAwaited:
+		l.waiting++
+		b.live++
+		b.awaited = append(b.awaited, e)
+	case echoNoted:
+		l.notes++
+		b.live++
+		b.noted = append(b.prune(b.noted, echoNoted), e)
+	}
+	if b.live == 0 {
+		delete(l.content, key)
+	}
+	l.tidy(e)
+	if l.notes > l.maxNotes {
+		l.forgetOldest()
+	}
+}
+
+func (l *ledger) forgetOldest() {
+	for _, e := range l.order {
+		if !e.gone && e.echo == echoNoted {
+			l.forget(e)
+			return
+		}
+	}
+}
+
+// tidy takes e out when it has neither caller, nor answer, nor echo to come.
+func (l *ledger) tidy(e *entry) {
+	if e.gone || e.call || e.answer == answerPending || e.echo != echoSettled {
+		return
+	}
+	e.gone = true
+	delete(l.byID, e.id)
+	for len(l.order) > 0 && l.order[0].gone {
+		l.order[0] = nil
+		l.order = l.order[1:]
+	}
+	if len(l.order) > 2*len(l.byID)+64 {
+		l.order = slices.DeleteFunc(slices.Clone(l.order), func(e *entry) bool { return e.gone })
+	}
+}
+
+// find returns the oldest entry with this content whose echo is in the given state.
+func (b *bucket) find(state echo, payload []byte) *entry {
+	queue := &b.awaited
+	if state == echoNoted {
+		queue = &b.noted
+	}
+	*queue = b.prune(*queue, state)
+	for _, e := range *queue { // more than one step only when two contents share a hash
+		if e.echo == state && bytes.Equal(e.frame.Payload(), payload) {
+			return e
+		}
+	}
+	return nil
+}
+
+// prune drops entries that have moved on from the front of a queue.
+func (b *bucket) prune(queue []*entry, state echo) []*entry {
+	for len(queue) > 0 && queue[0].echo != state {
+		queue[0] = nil
+		queue = queue[1:]
+	}
+	return queue
+}

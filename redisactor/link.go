@@ -1,0 +1,272 @@
+package redisactor
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wskit/wskit/actors"
+)
+
+// links is the directory of all that hubs share: one link for each Redis client of an actor system, from its first user's
+// start to its last user's stop.
+var links = struct {
+	sync.Mutex
+	by map[linkKey]*link
+}{by: make(map[linkKey]*link)}
+
+type linkKey struct {
+	system *actor.ActorSystem
+	client *redis.Client
+}
+
+// link is what the hubs of one Redis client share: a root actor with the publisher and the subscriber below it, and who
+// listens to what. It is the one thing here that several goroutines change, so it owns its lock.
+type link struct {
+	linkKey
+	log   *slog.Logger
+	users int // guarded by the directory's lock
+
+	epochs  atomic.Uint64 // number of the last subscription connection
+	numbers atomic.Uint64 // number of the last PING
+	looking atomic.Bool   // a look is on its way to the subscriber
+	resting atomic.Bool   // the subscriber waits before it tries again
+
+	mu                    sync.Mutex
+	left                  bool
+	root                  *actor.PID // nil: a new one is about to be spawned
+	publisher, subscriber *actor.PID // nil until they run: a PID must not be used before its spawning is over
+	backlog               []*job     // for the publisher that does not run yet
+	members               map[string][]*member
+}
+
+// member is one hub's subscription, from its first Subscribe to the matching Unsubscribe. A list of members is never
+// changed in place, so the reader may go through it without the lock.
+type member struct {
+	channel string
+	to      *actor.PID
+
+	// The connection this member is served by, and the answer to a PING from which on: what was on the connection before
+	// may be an echo of something the hub was through with when it subscribed.
+	epoch, from atomic.Uint64
+	told        atomic.Uint64 // the epoch for which it was told that Redis confirmed
+	curious     atomic.Bool   // it wants to know of PINGs
+
+	credits chan struct{} // one in it for each message the hub has not admitted yet
+	gone    chan struct{} // closed when the subscription ends, so that the reader waits for no credit of it
+}
+
+// backlogged is how many messages of one hub may be on their way from the reader to the hub's Gate.
+const backlogged = 256
+
+// respawnAfter is how soon a root actor that failed is followed by a new one.
+const respawnAfter = 100 * time.Millisecond
+
+func newMember(channel string, to *actor.PID) *member {
+	return &member{channel: channel, to: to, credits: make(chan struct{}, backlogged), gone: make(chan struct{})}
+}
+
+func (m *member) release() { <-m.credits }
+
+// acquire returns the link of client, made on first use. Each acquire needs one release.
+func acquire(system *actor.ActorSystem, client *redis.Client, log *slog.Logger) *link {
+	links.Lock()
+	defer links.Unlock()
+	key := linkKey{system, client}
+	l := links.by[key]
+	if l == nil {
+		l = &link{linkKey: key, log: log, members: make(map[string][]*member)}
+		links.by[key] = l
+		l.mu.Lock()
+		l.spawn()
+		l.mu.Unlock()
+	}
+	l.users++
+	return l
+}
+
+func (l *link) release() {
+	links.Lock()
+	defer links.Unlock()
+	if l.users--; l.users > 0 {
+		return
+	}
+	delete(links.by, l.linkKey)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = true
+	if l.root != nil {
+		l.system.Root.Stop(l.root)
+	}
+}
+
+// spawn starts a root actor. The lock is held.
+func (l *link) spawn() {
+	props := actor.PropsFromProducer(func() actor.Actor { return &root{link: l} })
+	l.root = l.system.Root.SpawnPrefix(props, "redis-link")
+}
+
+// up notes that publisher and subscriber run.
+func (l *link) up(publisher, subscriber *actor.PID) {
+	l.mu.Lock()
+	l.publisher, l.subscriber = publisher, subscriber
+	for _, j := range l.backlog {
+		l.system.Root.Send(publisher, j)
+	}
+	l.backlog = nil
+	l.looking.Store(false)
+	l.mu.Unlock()
+	l.look()
+}
+
+// down notes that they stop.
+func (l *link) down() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.publisher, l.subscriber = nil, nil
+}
+
+// ended follows a root actor that has ended with a new one, unless it was asked to end.
+func (l *link) ended() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.root = nil
+	if l.left {
+		return
+	}
+	time.AfterFunc(respawnAfter, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.left {
+			l.spawn()
+		}
+	})
+}
+
+// publish hands a job to the publisher. What it cannot take any more is overdue anyhow when there is room again.
+func (l *link) publish(j *job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.publisher != nil:
+		l.system.Root.Send(l.publisher, j)
+	case len(l.backlog) < maxQueued:
+		l.backlog = append(l.backlog, j)
+	}
+}
+
+func (l *link) join(m *member) {
+	l.mu.Lock()
+	l.members[m.channel] = append(slices.Clone(l.members[m.channel]), m)
+	l.mu.Unlock()
+	l.look()
+}
+
+func (l *link) leave(m *member) {
+	l.mu.Lock()
+	rest := slices.DeleteFunc(slices.Clone(l.members[m.channel]), func(o *member) bool { return o == m })
+	if len(rest) == 0 {
+		delete(l.members, m.channel)
+	} else {
+		l.members[m.channel] = rest
+	}
+	l.mu.Unlock()
+	close(m.gone)
+	l.look()
+}
+
+// listeners returns who is subscribed to channel, not to be changed.
+func (l *link) listeners(channel string) []*member {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.members[channel]
+}
+
+// all returns every member and every channel.
+func (l *link) all() (ms []*member, channels []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for channel, list := range l.members {
+		ms, channels = append(ms, list...), append(channels, channel)
+	}
+	return ms, channels
+}
+
+// look asks the subscriber to compare what it does with who is a member. One such message in its mailbox is enough; if
+// it does not run yet, it looks when it starts.
+func (l *link) look() { l.tell(&look{}, &l.looking) }
+
+// alive tells a subscriber that waits that Redis has executed a command begun after since.
+func (l *link) alive(since time.Time) {
+	if l.resting.Load() {
+		l.tell(&alive{since}, nil)
+	}
+}
+
+func (l *link) tell(message any, once *atomic.Bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subscriber != nil && (once == nil || !once.Swap(true)) {
+		l.system.Root.Send(l.subscriber, message)
+	}
+}
+
+// root supervises publisher and subscriber. It is never restarted: one that ends without having been asked to is followed
+// by another, with new children, and the hubs' actors notice a lost subscription.
+type root struct {
+	actors.Supervisor
+	link     *link
+	stopping bool
+}
+
+func (r *root) Receive(ctx actor.Context) {
+	// What a panic would lead to here is protoactor's choice, not ours; a stop is followed by a new root.
+	defer func() {
+		if v := recover(); v != nil {
+			actors.NewFailed(ctx.Self(), v, actors.Decision{Action: actors.ActStop}).Log(r.link.log)
+			ctx.Stop(ctx.Self())
+		}
+	}()
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		r.start(ctx)
+	case *actors.Resolve:
+		if !r.stopping { // a restart would undo the stop of a child
+			r.Handle(ctx, m)
+		}
+	case *actor.Terminated:
+		if !r.stopping {
+			r.Ended(m.Who)
+		}
+	case *actor.Stopping:
+		r.stopping = true
+		r.link.down()
+	case *actor.Stopped:
+		r.link.ended()
+	case *actors.Crash:
+		panic(m.Reason)
+	}
+}
+
+func (r *root) start(ctx actor.Context) {
+	system, self := r.link.system, ctx.Self()
+	r.Supervisor = actors.Supervisor{Log: r.link.log, GiveUp: func(reason string) {
+		r.link.log.Error("wskit: redis link starts anew", "reason", reason)
+		system.Root.Stop(self)
+	}}
+	budget := actors.Budget{Failures: 20, Within: time.Minute}
+	backoff := actors.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.5}
+	if err := r.Start(ctx, []actors.Spec{
+		{Name: "publisher", Kind: actors.Permanent, Recovery: actors.Restart, Budget: budget, Backoff: backoff, Props: newPublisher(r.link)},
+		{Name: "subscriber", Kind: actors.Permanent, Recovery: actors.Restart, Budget: budget, Backoff: backoff, Props: newSubscriber(r.link)},
+	}); err != nil {
+		panic(err)
+	}
+	children := ctx.Children() // in the order they were started
+	r.link.up(children[0], children[1])
+}

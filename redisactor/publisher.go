@@ -1,0 +1,255 @@
+package redisactor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wskit/wskit/actors"
+)
+
+const (
+	// answerWithin is how long a Publish waits for Redis before its caller is told that it was delivered locally only.
+	answerWithin = 2 * time.Second
+
+	maxQueued      = 65536    // messages that wait for a pipeline; more are refused at once
+	maxQueuedBytes = 64 << 20 // and their bytes; one message alone may be longer
+	maxBatch       = 1024     // messages in one pipeline
+	maxBatchBytes  = 1 << 20  // and their bytes; one message alone may be longer
+	stuckAfter     = 3 * time.Second
+	maxStuck       = 3 // pipelines that Redis does not answer; there is one more beside them
+)
+
+var (
+	errNoAnswer  = errors.New("wskit: redis did not answer a PUBLISH within 2 s")
+	errQueueFull = errors.New("wskit: too many messages wait for redis")
+	errNotSent   = errors.New("wskit: the message was not sent to redis")
+	errCrashed   = errors.New("wskit: the link to redis crashed or stopped")
+)
+
+// job is one PUBLISH, from a hub's redis actor to the publisher.
+type job struct {
+	id      uint64
+	channel string
+	frame   *actors.Frame
+	at      time.Time
+	to      *actor.PID // gets an answered message
+}
+
+// answered tells a hub's redis actor what became of jobs of its own.
+type answered struct{ results []result }
+
+type result struct {
+	id     uint64
+	answer answer
+	err    error // nil when executed
+}
+
+// publisher sends what is queued as one pipeline at a time, so what one hub publishes reaches Redis in order. The
+// pipeline runs in a goroutine, which answers the hubs itself: no crash of the actor can lose an answer.
+type publisher struct {
+	link   *link
+	self   *actor.PID
+	queue  []*job
+	bytes  int
+	flight *flight
+	stuck  int // flights overtaken because Redis did not answer
+}
+
+type flight struct {
+	by    *publisher
+	jobs  []*job
+	timer *time.Timer
+}
+
+// To the publisher, from its flights and their timers.
+type (
+	landed struct{ *flight }
+	late   struct{ *flight }
+)
+
+func newPublisher(l *link) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &publisher{link: l} })
+}
+
+func (p *publisher) Receive(ctx actor.Context) {
+	defer actors.Trace(ctx.Self().Id)
+	switch m := ctx.Message().(type) {
+	case *job:
+		p.add(m)
+	case *landed:
+		p.landed(m.flight)
+	case *late:
+		if m.flight == p.flight {
+			p.flight = nil
+			p.stuck++
+			p.fly()
+		}
+	case *actors.Crash:
+		panic(m.Reason)
+	case *actor.Started:
+		p.self = ctx.Self()
+	case *actor.Restarting, *actor.Stopping:
+		p.refuse(p.queue, errCrashed)
+		p.queue = nil
+	}
+}
+
+func (p *publisher) add(j *job) {
+	p.shed()
+	if len(p.queue) >= maxQueued || len(p.queue) > 0 && p.bytes+j.frame.Len() > maxQueuedBytes {
+		p.refuse([]*job{j}, errQueueFull)
+		return
+	}
+	p.queue = append(p.queue, j)
+	p.bytes += j.frame.Len()
+	p.fly()
+}
+
+// shed refuses what has waited too long: its caller was told already that Redis did not get it.
+func (p *publisher) shed() {
+	now, n := time.Now(), 0
+	for n < len(p.queue) && now.Sub(p.queue[n].at) >= answerWithin {
+		n++
+	}
+	p.refuse(p.take(n), errNoAnswer)
+}
+
+// take removes the first n jobs.
+func (p *publisher) take(n int) []*job {
+	jobs := p.queue[:n:n]
+	if p.queue = p.queue[n:]; len(p.queue) == 0 {
+		p.queue = nil // and what it was cut from
+	}
+	for _, j := range jobs {
+		p.bytes -= j.frame.Len()
+	}
+	return jobs
+}
+
+func (p *publisher) refuse(jobs []*job, err error) {
+	if len(jobs) > 0 {
+		p.link.answer(jobs, func(int) (answer, error) { return answerRefused, err })
+	}
+}
+
+// fly sends the next pipeline, if there is anything to send and nothing on its way.
+func (p *publisher) fly() {
+	if p.flight != nil || p.stuck >= maxStuck {
+		return
+	}
+	p.shed()
+	n, bytes := 0, 0
+	for n < min(len(p.queue), maxBatch) && (n == 0 || bytes+p.queue[n].frame.Len() <= maxBatchBytes) {
+		bytes += p.queue[n].frame.Len()
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	f := &flight{by: p, jobs: p.take(n)}
+	p.flight = f
+	send := p.link.system.Root.Send
+	self, l := p.self, p.link
+	f.timer = time.AfterFunc(stuckAfter, func() { send(self, &late{f}) })
+	go func() {
+		l.execute(f.jobs)
+		send(self, &landed{f})
+	}()
+}
+
+func (p *publisher) landed(f *flight) {
+	f.timer.Stop()
+	switch {
+	case f == p.flight:
+		p.flight = nil
+	case f.by == p:
+		p.stuck--
+	default: // of the incarnation before
+		return
+	}
+	p.fly()
+}
+
+// command is a PUBLISH that go-redis sends at most once.
+type command struct {
+	*redis.IntCmd
+	sent atomic.Bool
+}
+
+// NoRetry keeps go-redis from sending the pipeline again when the answer does not come: everybody would get the message twice.
+func (*command) NoRetry() bool { return true }
+
+// Args is what go-redis calls to write the command to a connection, so what it was not called on Redis does not have.
+func (c *command) Args() []any {
+	c.sent.Store(true)
+	return c.IntCmd.Args()
+}
+
+// execute publishes jobs as one pipeline and answers them.
+func (l *link) execute(jobs []*job) {
+	began := time.Now()
+	// The callers have been answered when this ends; go-redis heeds it while it dials or waits for a connection.
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	commands := make([]*command, len(jobs))
+	for i, j := range jobs {
+		commands[i] = &command{IntCmd: redis.NewIntCmd(ctx, "publish", j.channel, j.frame.Payload())}
+	}
+	var failure error
+	crash := actors.Fence("PUBLISH", func() { // hooks of the client run here
+		pipe := l.client.Pipeline()
+		for _, c := range commands {
+			_ = pipe.Process(ctx, c) // only queues
+		}
+		_, failure = pipe.Exec(ctx)
+	})
+	executed := false
+	l.answer(jobs, func(i int) (answer, error) {
+		c := commands[i]
+		err := cmp.Or(crash, c.Err())
+		var said redis.Error
+		switch {
+		case !c.sent.Load(): // go-redis leaves some such commands without an error
+			return answerRefused, cmp.Or(err, failure, errNotSent)
+		case err == nil:
+			executed = true
+			return answerExecuted, nil
+		case crash == nil && errors.As(err, &said):
+			return answerRefused, err
+		default:
+			return answerUnknown, err
+		}
+	})
+	if executed {
+		l.alive(began)
+	}
+}
+
+// answer tells each hub what became of its jobs, in one message.
+func (l *link) answer(jobs []*job, outcome func(i int) (answer, error)) {
+	type batch struct {
+		to *actor.PID
+		*answered
+	}
+	var batches []batch
+	index := make(map[string]int, 1)
+	for i, j := range jobs {
+		at, ok := index[j.to.Id]
+		if !ok {
+			at = len(batches)
+			index[j.to.Id] = at
+			batches = append(batches, batch{j.to, &answered{}})
+		}
+		a, err := outcome(i)
+		batches[at].results = append(batches[at].results, result{j.id, a, err})
+	}
+	for _, b := range batches {
+		l.system.Root.Send(b.to, b.answered)
+	}
+}

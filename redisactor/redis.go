@@ -1,0 +1,352 @@
+// Package redisactor links hubs to Redis, so that what one publishes reaches the subscribers of every hub on the same
+// channel, in this process and in others. It is the only package that knows go-redis.
+//
+// Each hub has one redis actor, made by Spec. The actors of all hubs that were given the same *redis.Client share a link:
+// one subscription connection for all their channels, and one publisher.
+//
+// Every message reaches each local subscriber once. While the subscription is confirmed that is by its echo, so that all
+// instances see Redis' order; otherwise it is at once, and an echo that comes all the same is skipped. When the
+// subscription is lost, or a PUBLISH fails or is not answered within 2 s, what awaited its echo is delivered then.
+// Messages of other instances are lost while the subscription is down: that is reported as actors.ErrRedisGap.
+// A PUBLISH is never sent twice, and not sent at all once its 2 s are over.
+package redisactor
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wskit/wskit/actors"
+)
+
+var errRestarted = errors.New("wskit: the redis actor was restarted")
+
+// Spec returns what makes a hub's redis child from the hub's Link: an actor that takes actors.Publish, actors.Subscribe,
+// actors.Unsubscribe and actors.Drain, delivers through the Link's Gate, and reports actors.Subscribed and actors.Failed
+// to the Link's Listener. Spec may be called from any goroutine; client stays the caller's, who closes it after the hub
+// has stopped.
+func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
+	return func(hub *actors.Link) actors.Spec {
+		b := &books{client: client, channel: channel, hub: hub, ledger: newLedger()}
+		b.gate.hub = hub
+		return actors.Spec{
+			Name:     "redis",
+			Kind:     actors.Permanent,
+			Recovery: actors.Restart,
+			Budget:   actors.Budget{Failures: 20, Within: time.Minute},
+			Backoff:  actors.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.5},
+			Props:    actor.PropsFromProducer(func() actor.Actor { return &redisActor{books: b} }),
+		}
+	}
+}
+
+// books is what one incarnation of a hub's redis actor leaves to the next, so that a crash forgets nothing.
+type books struct {
+	client  *redis.Client
+	channel string
+	hub     *actors.Link
+	gate    deliverer
+	ledger  *ledger
+	link    *link // nil before the first start and after the stop
+
+	wanted    int     // Subscribes without Unsubscribe
+	member    *member // nil while there are none
+	confirmed bool    // Redis confirmed the subscription, and it was not lost since
+	ended     uint64  // epoch of the last connection that was lost
+	outage    bool    // trouble was reported, and things have not been well since
+
+	drain   *actors.Drain // nil until the hub stops
+	lingers bool          // all is answered, and late echoes get a last chance
+	drained bool
+}
+
+// redisActor is one incarnation.
+type redisActor struct {
+	*books
+	self    *actor.PID
+	overdue *time.Timer // for the caller who waits longest; nil: nobody waits
+	draining,
+	lingering *time.Timer
+}
+
+// To itself, from its timers.
+type (
+	overdue   struct{}
+	drainOver struct{}
+)
+
+func (a *redisActor) Receive(ctx actor.Context) {
+	defer actors.Trace(ctx.Self().Id)
+	switch m := ctx.Message().(type) {
+	case *message:
+		a.message(m)
+	case *actors.Publish:
+		a.publish(m)
+	case *answered:
+		a.answered(m.results)
+	case *overdue:
+		a.giveUp(time.Now())
+	case *actors.Subscribe:
+		a.subscribe()
+	case *actors.Unsubscribe:
+		a.unsubscribe()
+	case *subscribing:
+		if m.member == a.member {
+			a.ledger.Subscribing()
+		}
+	case *confirmed:
+		if m.member == a.member && m.epoch > a.ended {
+			a.confirm()
+		}
+	case *lost:
+		if m.member == a.member && m.epoch > a.ended {
+			a.lost(m.epoch, m.err)
+		}
+	case *pinging:
+		if m.member == a.member {
+			a.ledger.Pinged(m.n)
+		}
+	case *ponged:
+		if m.member == a.member {
+			a.ledger.Ponged(m.n)
+		}
+	case *actors.Drain:
+		a.startDrain(m)
+	case *drainOver:
+		a.finish()
+	case *actors.Crash:
+		panic(m.Reason)
+	case *actor.Started:
+		a.self = ctx.Self()
+		a.fenced(a.start)
+	case *actor.Restarting:
+		a.stopTimers()
+	case *actor.Stopping:
+		a.stopTimers()
+		a.fenced(a.stop)
+	}
+	if a.member != nil {
+		a.member.curious.Store(!a.ledger.Empty())
+	}
+	a.goOnDraining()
+}
+
+// fenced runs fn, part of a lifecycle handler: protoactor would take a panic there as a reason to restart.
+func (a *redisActor) fenced(fn func()) {
+	if err := actors.Fence("redis", fn); err != nil {
+		a.gate.report(err)
+	}
+}
+
+func (a *redisActor) start() {
+	if a.link == nil {
+		a.link = acquire(a.hub.System, a.client, a.log())
+		return
+	}
+	// The message that the crash came with is gone and may have been anything: take it for a lost subscription. The
+	// connection has not changed, so the echoes come all the same.
+	if a.confirmed {
+		a.interrupt(errRestarted)
+	}
+	if a.member != nil {
+		a.member.told.Store(0)
+		a.link.look()
+	}
+	a.arm()
+	a.setDrainTimers()
+}
+
+func (a *redisActor) stop() {
+	a.finish()
+	a.drained = true
+	a.hangUp()
+	a.leave()
+	if a.link != nil {
+		a.link.release()
+		a.link = nil
+	}
+}
+
+func (a *redisActor) stopTimers() {
+	for _, t := range []*time.Timer{a.overdue, a.draining, a.lingering} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// message takes what Redis sent. The member's credit goes back when the gate has answered, or now.
+func (a *redisActor) message(m *message) {
+	credit := m.member
+	defer func() {
+		if credit != nil {
+			credit.release()
+		}
+	}()
+	if m.member != a.member || m.epoch <= a.ended {
+		return
+	}
+	own, deliver := a.ledger.Echo(m.frame.Payload())
+	if !deliver {
+		return
+	}
+	credit = nil
+	a.gate.deliver(m.frame, own, m.member.release)
+}
+
+func (a *redisActor) publish(m *actors.Publish) {
+	if a.drain != nil {
+		answerCaller(m.Reply, actors.ErrHubStopped)
+		return
+	}
+	now := time.Now()
+	id := a.ledger.Enter(m.Frame, m.Reply, now, a.confirmed)
+	if !a.confirmed {
+		a.gate.deliver(m.Frame, true, nil)
+	}
+	a.link.publish(&job{id: id, channel: a.channel, frame: m.Frame, at: now, to: a.self})
+	a.arm()
+}
+
+// arm sets the timer for the caller who waits longest, if it is not set.
+func (a *redisActor) arm() {
+	at, ok := a.ledger.Oldest()
+	if !ok || a.overdue != nil {
+		return
+	}
+	a.overdue = a.after(time.Until(at.Add(answerWithin)), &overdue{})
+}
+
+func (a *redisActor) giveUp(now time.Time) {
+	a.overdue = nil
+	calls := a.ledger.GiveUp(now.Add(-answerWithin))
+	for _, c := range calls {
+		a.settle(c, errNoAnswer)
+	}
+	if len(calls) > 0 {
+		a.trouble(errNoAnswer)
+	}
+	a.arm()
+}
+
+func (a *redisActor) answered(results []result) {
+	for _, r := range results {
+		c, ok := a.ledger.Answer(r.id, r.answer)
+		if !ok {
+			continue // it was given up on, and that was reported
+		}
+		a.settle(c, r.err)
+		if r.answer != answerExecuted {
+			a.trouble(r.err)
+		} else if a.confirmed || a.wanted == 0 {
+			a.outage = false
+		}
+	}
+}
+
+// settle does what the end of a call asks for.
+func (a *redisActor) settle(c call, err error) {
+	if c.frame != nil {
+		a.gate.deliver(c.frame, true, nil)
+	}
+	answerCaller(c.reply, err)
+}
+
+// hangUp ends all calls: the hub stops.
+func (a *redisActor) hangUp() {
+	for _, c := range a.ledger.GiveUp(time.Now()) {
+		a.settle(c, actors.ErrHubStopped)
+	}
+}
+
+func answerCaller(reply chan<- error, err error) {
+	if reply != nil {
+		select {
+		case reply <- err:
+		default: // it was to have room
+		}
+	}
+}
+
+func (a *redisActor) subscribe() {
+	if a.wanted++; a.wanted > 1 || a.drain != nil {
+		return
+	}
+	a.ledger.Keep(true)
+	a.member = newMember(a.channel, a.self)
+	a.link.join(a.member)
+}
+
+func (a *redisActor) unsubscribe() {
+	if a.wanted == 0 {
+		return
+	}
+	if a.wanted--; a.wanted == 0 {
+		a.leave()
+	}
+}
+
+// leave ends the subscription, if there is one. What awaits its echo is delivered now.
+func (a *redisActor) leave() {
+	if a.member == nil {
+		return
+	}
+	a.link.leave(a.member)
+	a.member, a.confirmed, a.outage = nil, false, false
+	a.flush()
+	a.ledger.Keep(false)
+}
+
+func (a *redisActor) confirm() {
+	a.outage = false
+	if !a.confirmed {
+		a.confirmed = true
+		a.gate.tell(&actors.Subscribed{Channel: a.channel})
+	}
+}
+
+func (a *redisActor) lost(epoch uint64, err error) {
+	a.ended = epoch
+	if a.confirmed {
+		a.interrupt(err)
+		return
+	}
+	a.trouble(err)
+}
+
+// interrupt is for when messages of others may have been missed.
+func (a *redisActor) interrupt(cause error) {
+	a.confirmed, a.outage = false, true
+	a.flush()
+	a.gate.report(fmt.Errorf("%w: %w", actors.ErrRedisGap, cause))
+}
+
+func (a *redisActor) flush() {
+	for _, f := range a.ledger.Interrupt() {
+		a.gate.deliver(f, true, nil)
+	}
+}
+
+// trouble reports err, unless things were known to be bad.
+func (a *redisActor) trouble(err error) {
+	if !a.outage {
+		a.outage = true
+		a.gate.report(err)
+	}
+}
+
+func (a *redisActor) after(d time.Duration, message any) *time.Timer {
+	self, system := a.self, a.hub.System
+	return time.AfterFunc(d, func() { system.Root.Send(self, message) })
+}
+
+func (b *books) log() *slog.Logger {
+	if b.hub.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return b.hub.Log
+}

@@ -1,0 +1,142 @@
+package sseactor
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// stream is the actor of a Stream.
+type stream struct {
+	*Stream
+	closing bool
+	limit   *time.Timer
+}
+
+type (
+	left struct{} // the client left, or the response cannot be written
+	beat struct{} // the stream was silent for KeepAlive
+)
+
+func (s *stream) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actors.Batch:
+		s.write(m)
+	case beat:
+		if s.out != nil {
+			s.check(s.out.write(comment))
+		}
+	case *actors.Overflowed:
+		ctx.Request(ctx.Parent(), m)
+	case *actors.Close:
+		s.close(m)
+	case left:
+		s.box.Close(&actors.Close{Reason: actors.ReasonPeer})
+		s.box.Stop()
+	case *actors.Abort:
+		s.box.Stop()
+	case *actors.Crash:
+		panic(m.Reason)
+	case *actor.Stopping:
+		if s.limit != nil {
+			s.limit.Stop()
+		}
+	case *actor.Stopped:
+		s.box.Discard()
+		s.ended()
+	}
+}
+
+func (s *stream) write(b *actors.Batch) {
+	if s.out == nil {
+		return
+	}
+	var err error
+	if len(b.Frames) == 1 {
+		err = s.out.write(b.Frames[0].SSE())
+	} else {
+		buf := buffers.Get().(*[]byte)
+		for _, f := range b.Frames {
+			*buf = append(*buf, f.SSE()...)
+		}
+		err = s.out.write(*buf)
+		if cap(*buf) <= maxKept {
+			*buf = (*buf)[:0]
+			buffers.Put(buf)
+		}
+	}
+	if s.check(err) {
+		s.endIfDrained()
+	}
+}
+
+// check ends the stream when writing failed.
+func (s *stream) check(err error) bool {
+	if err == nil {
+		return true
+	}
+	s.err = err
+	s.box.Close(&actors.Close{Reason: actors.ReasonWrite})
+	s.box.Stop()
+	return false
+}
+
+// close lets what is queued go out first. A stream that is not attached has nowhere to write to.
+func (s *stream) close(m *actors.Close) {
+	s.closing = true
+	if s.loop == nil {
+		s.box.Stop()
+		return
+	}
+	deadline := m.Deadline
+	if deadline.IsZero() {
+		deadline = time.Now().Add(actors.DefaultWriteWait)
+	}
+	s.limit = time.AfterFunc(time.Until(deadline), func() { s.box.PostUserMessage(&actors.Abort{}) })
+	s.endIfDrained()
+}
+
+func (s *stream) endIfDrained() {
+	if s.closing && s.box.Drained() {
+		s.box.Stop()
+	}
+}
+
+// response writes to the client, each time under a deadline of its own: a client that has stopped reading must not park the
+// handler, nor the server's WriteTimeout end the stream.
+type response struct {
+	w    http.ResponseWriter
+	rc   *http.ResponseController
+	wait time.Duration
+	idle *time.Timer // sends a beat; nil before the stream is open
+}
+
+var comment = []byte(":\n\n")
+
+const maxKept = 128 << 10
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// write writes p and flushes. A panic of a ResponseWriter around the server's is an error like any other.
+func (r *response) write(p []byte) (err error) {
+	_ = r.rc.SetWriteDeadline(time.Now().Add(r.wait)) // not every writer can; then the server's own deadlines hold
+	fenced := actors.Fence("ResponseWriter", func() {
+		if len(p) > 0 {
+			_, err = r.w.Write(p)
+		}
+		if err == nil {
+			err = r.rc.Flush()
+		}
+	})
+	if fenced != nil {
+		err = fenced
+	}
+	_ = r.rc.SetWriteDeadline(time.Time{})
+	if r.idle != nil {
+		r.idle.Reset(KeepAlive)
+	}
+	return err
+}

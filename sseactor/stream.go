@@ -1,0 +1,118 @@
+// Package sseactor is one Server-Sent-Events stream (WHATWG HTML, section 9.2): an actor that runs on the goroutine of
+// the HTTP handler it streams for.
+package sseactor
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// KeepAlive is how long a stream is silent before a comment is sent: proxies cut what is idle for about a minute.
+const KeepAlive = 15 * time.Second
+
+// Stream is one SSE stream. Until Serve attaches it to a response it only queues. Its methods may be called from any goroutine.
+type Stream struct {
+	box  *actors.Outbox
+	loop *loop // nil: made without a response to serve
+	done chan struct{}
+	end  sync.Once
+
+	// Of the actor, which runs on the goroutine of Serve while that has not returned.
+	out *response // nil: not attached, or not any more
+	err error     // why the stream ended, if not by the hub
+}
+
+// New makes a stream that queues size messages and is never attached.
+func New(size int) *Stream {
+	return &Stream{box: actors.NewOutbox(size), done: make(chan struct{})}
+}
+
+// NewServed makes a stream for Serve.
+func NewServed(size int) *Stream {
+	s := New(size)
+	s.loop = newLoop()
+	return s
+}
+
+// Outbox is where the stream's frames and control messages go.
+func (s *Stream) Outbox() *actors.Outbox { return s.box }
+
+// Props makes the stream's actor; it is spawned once.
+func (s *Stream) Props() *actor.Props {
+	var dispatcher actor.Dispatcher = actors.Connections()
+	if s.loop != nil {
+		dispatcher = s.loop
+	}
+	return actor.PropsFromProducer(func() actor.Actor { return &stream{Stream: s} },
+		actor.WithDispatcher(dispatcher), actor.WithMailbox(func() actor.Mailbox { return s.box }))
+}
+
+// CanFlush reports whether w, or a writer that it wraps, can flush.
+func CanFlush(w http.ResponseWriter) bool {
+	for w != nil {
+		switch t := w.(type) {
+		case http.Flusher, interface{ FlushError() error }:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// Refuse ends a stream that Serve will not be called for.
+func (s *Stream) Refuse(r actors.Reason) {
+	s.box.Close(&actors.Close{Reason: r})
+	s.box.PostUserMessage(&actors.Abort{})
+	if s.loop != nil {
+		s.loop.end()
+	}
+}
+
+// Serve answers the request with the stream and blocks until it ends: with nil when the hub closed it or hubDone is
+// closed, with the request context's error when the client left, else with the error of the failed write.
+func (s *Stream) Serve(w http.ResponseWriter, r *http.Request, wait time.Duration, hubDone <-chan struct{}) error {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	out := &response{w: w, rc: http.NewResponseController(w), wait: wait}
+	s.err = out.write(nil) // the headers, so that the client knows that the stream is open
+	s.out = out
+	defer s.loop.end()
+	defer func() { s.out = nil }()
+	if s.err != nil {
+		s.box.PostUserMessage(left{})
+	}
+	s.box.Resume()
+	out.idle = time.AfterFunc(KeepAlive, func() { s.box.PostUserMessage(beat{}) })
+	defer out.idle.Stop()
+
+	gone := r.Context().Done()
+	for {
+		select {
+		case <-s.done:
+			if s.err != nil && r.Context().Err() != nil {
+				return r.Context().Err()
+			}
+			return s.err
+		case run := <-s.loop.runs:
+			run()
+		case <-gone:
+			gone = nil
+			s.err = r.Context().Err()
+			s.box.PostUserMessage(left{})
+		case <-hubDone: // an actor that is gone, or never was, can close nothing
+			return s.err
+		}
+	}
+}
+
+func (s *Stream) ended() { s.end.Do(func() { close(s.done) }) }
