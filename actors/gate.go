@@ -30,7 +30,8 @@ type Gate struct {
 	state   gateState
 	places  [ops]int
 	taken   [ops]int
-	waiting [ops][]*waiter
+	waiting [ops][]*waiter  // in Enter
+	line    []*waiter       // of Submit, whatever their kind
 	inside  []Operation     // admitted before Open
 	post    func(Operation) // to the registry; must not block, nor call the gate
 }
@@ -64,22 +65,26 @@ func (g *Gate) Enter(op Operation, patience time.Duration) error {
 		return err
 	}
 	result := make(chan error, 1)
-	g.wait(op, patience, func(err error) { result <- err })
+	g.wait(&g.waiting[op.Op()], op, patience, func(err error) { result <- err })
 	g.mu.Unlock()
 	return <-result
 }
 
 // Submit is Enter for those who must not block: done is called once, with what Enter would have returned, before Submit
-// returns or later from another goroutine. It must not block, nor call the gate. While the gate is shut nothing is waited for.
+// returns or later from another goroutine. It must not block, nor call the gate. Since its caller goes on at once, what is
+// submitted is admitted in the order of the calls, also across kinds. While the gate is shut nothing is waited for.
 func (g *Gate) Submit(op Operation, patience time.Duration, done func(error)) {
 	g.mu.Lock()
-	admitted, err := g.admit(op)
+	admitted, err := false, error(nil)
+	if len(g.line) == 0 || g.state == gateStopped {
+		admitted, err = g.admit(op)
+	}
 	switch {
 	case admitted || err != nil:
 	case g.state == gateShut:
 		err = ErrTimeout
 	default:
-		g.wait(op, patience, done)
+		g.wait(&g.line, op, patience, done)
 		g.mu.Unlock()
 		return
 	}
@@ -127,11 +132,11 @@ func (g *Gate) Stop() bool {
 	defer g.mu.Unlock()
 	first := g.state != gateStopped
 	g.state = gateStopped
-	for op, queue := range g.waiting {
-		g.waiting[op] = nil
-		for _, w := range queue {
+	for _, queue := range []*[]*waiter{&g.waiting[OpRegister], &g.waiting[OpUnregister], &g.waiting[OpBroadcast], &g.line} {
+		for _, w := range *queue {
 			w.finish(ErrHubStopped)
 		}
+		*queue = nil
 	}
 	return first
 }
@@ -141,13 +146,6 @@ func (g *Gate) Stopped() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.state == gateStopped
-}
-
-// Opened reports whether Open was called.
-func (g *Gate) Opened() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.state != gateShut
 }
 
 func (g *Gate) admit(op Operation) (admitted bool, err error) {
@@ -174,28 +172,45 @@ func (g *Gate) enter(op Operation) {
 // next admits who waits for places of this kind, as far as there are any.
 func (g *Gate) next(op Op) {
 	for g.taken[op] < g.places[op] && len(g.waiting[op]) > 0 {
-		w := g.waiting[op][0]
-		g.waiting[op] = slices.Delete(g.waiting[op], 0, 1)
-		g.taken[op]++
-		g.enter(w.op)
-		w.finish(nil)
+		g.let(&g.waiting[op])
+	}
+	g.advance()
+}
+
+// advance admits from the head of the line, as far as there are places.
+func (g *Gate) advance() {
+	for len(g.line) > 0 {
+		kind := g.line[0].op.Op()
+		if g.taken[kind] >= g.places[kind] || len(g.waiting[kind]) > 0 {
+			return
+		}
+		g.let(&g.line)
 	}
 }
 
-// wait queues op. Whoever removes a waiter from the queue, under the lock, is the one that finishes it: an operation either
+// let admits the first of a queue.
+func (g *Gate) let(queue *[]*waiter) {
+	w := (*queue)[0]
+	*queue = slices.Delete(*queue, 0, 1)
+	g.taken[w.op.Op()]++
+	g.enter(w.op)
+	w.finish(nil)
+}
+
+// wait queues op. Whoever removes a waiter from its queue, under the lock, is the one that finishes it: an operation either
 // gets in or times out, never both.
-func (g *Gate) wait(op Operation, patience time.Duration, done func(error)) {
-	kind := op.Op()
+func (g *Gate) wait(queue *[]*waiter, op Operation, patience time.Duration, done func(error)) {
 	w := &waiter{op: op, done: done}
 	w.timer = time.AfterFunc(patience, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if i := slices.Index(g.waiting[kind], w); i >= 0 {
-			g.waiting[kind] = slices.Delete(g.waiting[kind], i, i+1)
+		if i := slices.Index(*queue, w); i >= 0 {
+			*queue = slices.Delete(*queue, i, i+1)
 			w.finish(ErrTimeout)
+			g.advance() // it may have been the one that held up the line
 		}
 	})
-	g.waiting[kind] = append(g.waiting[kind], w)
+	*queue = append(*queue, w)
 }
 
 func (w *waiter) finish(err error) {

@@ -17,10 +17,10 @@ func TestWhoeverFinishesAWaiterStopsItsTimer(t *testing.T) {
 		}
 		told := 0
 		g.Submit(&Broadcast{}, time.Hour, func(error) { told++ })
-		w := g.waiting[OpBroadcast][0]
+		w := g.line[0]
 		finish(g)
-		if w.timer.Stop() || told != 1 || len(g.waiting[OpBroadcast]) != 0 {
-			t.Errorf("%s: the timer ran on, or done was called %d times, or %d still wait", what, told, len(g.waiting[OpBroadcast]))
+		if w.timer.Stop() || told != 1 || len(g.line) != 0 {
+			t.Errorf("%s: the timer ran on, or done was called %d times, or %d still wait", what, told, len(g.line))
 		}
 	}
 }

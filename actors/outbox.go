@@ -131,7 +131,8 @@ func (o *Outbox) Hold() {
 	o.mu.Unlock()
 }
 
-// Release queues the broadcasts that were held back, behind whatever was sent to this connection meanwhile.
+// Release queues the broadcasts that were held back, behind whatever was sent to this connection meanwhile. Each of the two
+// had the limit to itself.
 func (o *Outbox) Release() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -239,6 +240,13 @@ func (o *Outbox) UserMessageCount() int {
 // keeps PIDs of ended children in spare capacity, and what those remember would stay in memory.
 func (o *Outbox) Stop() { o.PostSystemMessage(&actor.Stop{}) }
 
+// Unreported is how many dropped messages of an outbox whose actor has ended were not reported by it.
+func (o *Outbox) Unreported() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.dropped
+}
+
 // Discard drops what is queued and lets go of the actor, so that a reference to the outbox keeps nothing else alive.
 // The actor calls it when it has stopped.
 func (o *Outbox) Discard() {
@@ -246,6 +254,11 @@ func (o *Outbox) Discard() {
 	defer o.mu.Unlock()
 	if o.reason == ReasonNone {
 		o.reason = ReasonClosed
+	}
+	for _, m := range o.control {
+		if m, ok := m.(*Overflowed); ok {
+			o.dropped += m.Count
+		}
 	}
 	o.queue, o.held, o.control = nil, nil, nil
 	o.gone = true

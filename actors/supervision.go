@@ -25,7 +25,8 @@ const (
 	Resume                  // with the state it had; its children do not notice
 )
 
-// Budget is how many failures a permanent child may have within a time before its supervisor gives up.
+// Budget is how many failures a permanent child may have within a time before its supervisor gives up. Where Within is
+// zero nothing counts, and it never does.
 type Budget struct {
 	Failures int
 	Within   time.Duration
@@ -99,6 +100,7 @@ type child struct {
 	spec     Spec
 	pid      *actor.PID
 	failures []time.Time
+	backoff  *time.Timer // nil before the first
 }
 
 // Resolve is what a Supervisor sends itself when a child's backoff is over; its actor hands it to Handle.
@@ -162,7 +164,16 @@ func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervis
 		}
 		// Through the actor's own mailbox: by then it may be stopping, and a restart would undo that.
 		self := sup.(actor.Context).Self()
-		time.AfterFunc(d.After, func() { system.Root.Send(self, &Resolve{who, d.Action}) })
+		c.backoff = time.AfterFunc(d.After, func() { system.Root.Send(self, &Resolve{who, d.Action}) })
+	}
+}
+
+// Halt is for when the supervisor stops: nothing is restarted any more.
+func (s *Supervisor) Halt() {
+	for _, c := range s.children {
+		if c.backoff != nil {
+			c.backoff.Stop()
+		}
 	}
 }
 
@@ -195,13 +206,6 @@ func (s *Supervisor) Ended(who *actor.PID) {
 
 // Alive reports whether who is a child that has not ended.
 func (s *Supervisor) Alive(who *actor.PID) bool { return s.children[who.Id] != nil }
-
-// Forgive forgets the failures of a child that has proved to work again.
-func (s *Supervisor) Forgive(who *actor.PID) {
-	if c := s.children[who.Id]; c != nil {
-		c.failures = nil
-	}
-}
 
 func (s *Supervisor) giveUp(reason string) {
 	if s.GiveUp != nil {

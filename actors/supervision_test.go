@@ -233,19 +233,6 @@ func TestFailuresThatAreOldEnoughDoNotCount(t *testing.T) {
 	})
 }
 
-func TestForgiveStartsTheBudgetAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := employ(t, actors.Spec{Name: "w", Kind: actors.Permanent, Budget: budget, Props: new(diary).props()})
-		for range 10 {
-			b.tell("w", &actors.Crash{Reason: "boom"})
-			b.Forgive(b.child("w")) // every actor is idle
-		}
-		b.Forgive(b.pid) // not a child: nothing
-		equal(t, "gave up", len(b.gaveUp), 0)
-		equal(t, "attempt", b.failed[9].Attempt, 1)
-	})
-}
-
 func TestThePermanentChildThatEndsByItselfMakesTheSupervisorGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := employ(t, actors.Spec{Name: "temporary", Props: new(diary).props()},

@@ -109,6 +109,9 @@ func (c *connections) ended(ctx actor.Context, who *actor.PID) {
 		delete(c.foreign, e.Subscriber)
 		c.unpark(ctx, e.Subscriber)
 	}
+	if n := e.Outbox.Unreported(); n > 0 {
+		ctx.Send(c.link.Listener, &actors.Dropped{Subscriber: e.Subscriber, Count: n})
+	}
 	ctx.Send(c.link.Registry, &actors.Left{Member: e.Member})
 	if len(c.entries) == 0 {
 		// Maps keep the room of their busiest hour.

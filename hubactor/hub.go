@@ -198,6 +198,7 @@ func (h *hub) drain(ctx actor.Context) {
 		return
 	}
 	h.stopping = true
+	h.Halt()
 	deadline := time.Now().Add(h.cfg.DrainTimeout)
 	h.link.Gate.Open() // what was queued before Open was accepted too
 	h.link.Gate.Stop()
