@@ -27,7 +27,7 @@ type gateWaiter struct {
 type gateModel struct {
 	open, stopped bool
 	places, taken [3]int
-	waiting       [3][]gateWaiter
+	line          []gateWaiter
 	inside        []int
 	posted        []int
 	outcomes      []outcome
@@ -47,39 +47,46 @@ func (m *gateModel) submit(op *operation, until time.Time) {
 	switch k := op.kind; {
 	case m.stopped:
 		err = actors.ErrHubStopped
-	case m.taken[k] < m.places[k] && len(m.waiting[k]) == 0:
+	case m.taken[k] < m.places[k] && len(m.line) == 0:
 		m.admit(op)
 	case !m.open:
 		err = actors.ErrTimeout
 	default:
-		m.waiting[k] = append(m.waiting[k], gateWaiter{op, until})
+		m.line = append(m.line, gateWaiter{op, until})
 		return
 	}
 	m.outcomes = append(m.outcomes, outcome{op.n, err})
 }
 
-func (m *gateModel) next(k int) {
-	for m.taken[k] < m.places[k] && len(m.waiting[k]) > 0 {
-		op := m.waiting[k][0].op
-		m.waiting[k] = m.waiting[k][1:]
+// advance admits from the head of the line.
+func (m *gateModel) advance() {
+	for len(m.line) > 0 && m.taken[m.line[0].op.kind] < m.places[m.line[0].op.kind] {
+		op := m.line[0].op
+		m.line = m.line[1:]
 		m.admit(op)
 		m.outcomes = append(m.outcomes, outcome{op.n, nil})
 	}
 }
 
+// expire has those time out whose deadline has passed, one after the other: each may have held up the line.
 func (m *gateModel) expire(now time.Time) {
-	for k, queue := range m.waiting {
-		m.waiting[k] = slices.DeleteFunc(slices.Clone(queue), func(w gateWaiter) bool {
-			late := !now.Before(w.deadline)
-			if late {
-				m.outcomes = append(m.outcomes, outcome{w.op.n, actors.ErrTimeout})
+	for {
+		first := -1
+		for i, w := range m.line {
+			if !now.Before(w.deadline) && (first < 0 || w.deadline.Before(m.line[first].deadline)) {
+				first = i
 			}
-			return late
-		})
+		}
+		if first < 0 {
+			return
+		}
+		m.outcomes = append(m.outcomes, outcome{m.line[first].op.n, actors.ErrTimeout})
+		m.line = slices.Delete(slices.Clone(m.line), first, first+1)
+		m.advance()
 	}
 }
 
-// byNumber: timers that expire together do so in any order.
+// byNumber sorts outcomes by operation.
 func byNumber(o []outcome) string {
 	o = slices.Clone(o)
 	slices.SortStableFunc(o, func(a, b outcome) int { return a.n - b.n })
@@ -114,7 +121,7 @@ func runGateModel(t *rapid.T) {
 		op := &operation{actors.Op(kind), n}
 		switch rapid.SampledFrom([]string{"submit", "submit", "submit", "leave", "leave", "force", "open", "wait", "stop"}).Draw(t, "action") {
 		case "submit":
-			patience := time.Duration(rapid.IntRange(1, 5).Draw(t, "patience")) * time.Second
+			patience := time.Duration(rapid.IntRange(1, 5).Draw(t, "patience"))*time.Second + time.Duration(n) // no two expire together
 			m.submit(op, time.Now().Add(patience))
 			g.Submit(op, patience, func(err error) {
 				mu.Lock()
@@ -124,7 +131,7 @@ func runGateModel(t *rapid.T) {
 		case "leave":
 			if m.taken[kind] > 0 {
 				m.taken[kind]--
-				m.next(kind)
+				m.advance()
 				g.Leave(op.kind)
 			}
 		case "force":
@@ -136,7 +143,6 @@ func runGateModel(t *rapid.T) {
 				m.posted, m.inside = append(m.posted, m.inside...), nil
 				for k := range m.places {
 					m.places[k] = max(m.places[k], 1)
-					m.next(k)
 				}
 			}
 			g.Open()
@@ -147,12 +153,10 @@ func runGateModel(t *rapid.T) {
 			m.expire(time.Now())
 		case "stop":
 			if rapid.IntRange(0, 4).Draw(t, "really") == 0 {
-				for k, queue := range m.waiting {
-					for _, w := range queue {
-						m.outcomes = append(m.outcomes, outcome{w.op.n, actors.ErrHubStopped})
-					}
-					m.waiting[k] = nil
+				for _, w := range m.line {
+					m.outcomes = append(m.outcomes, outcome{w.op.n, actors.ErrHubStopped})
 				}
+				m.line = nil
 				if first := g.Stop(); first == m.stopped {
 					t.Fatalf("Stop said %v", first)
 				}
