@@ -169,8 +169,11 @@ func runGateModel(t *rapid.T) {
 		if want := byNumber(m.outcomes); got != want {
 			t.Fatalf("outcomes %v, want %v", got, want)
 		}
-		if !slices.Equal(g.posted, m.posted) {
-			t.Fatalf("posted %v, want %v", g.posted, m.posted)
+		g.mu.Lock()
+		posted := slices.Clone(g.posted)
+		g.mu.Unlock()
+		if !slices.Equal(posted, m.posted) {
+			t.Fatalf("posted %v, want %v", posted, m.posted)
 		}
 	}
 }

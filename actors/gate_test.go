@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,17 @@ func (o *operation) Op() actors.Op { return o.kind }
 // gate is a Gate and what it let through to the registry.
 type gate struct {
 	*actors.Gate
-	posted []int
+	mu     sync.Mutex
+	posted []int // read directly only when nothing is under way
 }
 
 func newGate(register, unregister, broadcast int) *gate {
 	g := new(gate)
-	g.Gate = actors.NewGate(register, unregister, broadcast, func(op actors.Operation) { g.posted = append(g.posted, op.(*operation).n) })
+	g.Gate = actors.NewGate(register, unregister, broadcast, func(op actors.Operation) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.posted = append(g.posted, op.(*operation).n)
+	})
 	return g
 }
 
