@@ -86,7 +86,7 @@ type (
 		Reason   Reason
 		Deadline time.Time
 	}
-	// Abort, from connections when the drain timeout is over: end now.
+	// Abort, from Outbox.Abort when the drain timeout is over: end now.
 	Abort struct{}
 )
 

@@ -31,6 +31,7 @@ type Outbox struct {
 	started   bool // Start was called: no message may overtake Started
 	suspended bool // the actor failed and its supervisor has not decided yet
 	gone      bool // the actor has stopped
+	cut       func()
 
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
@@ -180,6 +181,24 @@ func (o *Outbox) Close(m *Close) bool {
 	return true
 }
 
+// OnAbort sets what Abort calls: it frees an actor that a write blocks, without waiting. nil: nothing.
+func (o *Outbox) OnAbort(cut func()) {
+	o.mu.Lock()
+	o.cut = cut
+	o.mu.Unlock()
+}
+
+// Abort has the actor end now, even one that is blocked writing: it posts an *Abort.
+func (o *Outbox) Abort() {
+	o.PostUserMessage(&Abort{})
+	o.mu.Lock()
+	cut := o.cut
+	o.mu.Unlock()
+	if cut != nil {
+		cut()
+	}
+}
+
 // Reason says why the outbox was closed; ReasonNone while it is open.
 func (o *Outbox) Reason() Reason {
 	o.mu.Lock()
@@ -260,7 +279,7 @@ func (o *Outbox) Discard() {
 			o.dropped += m.Count
 		}
 	}
-	o.queue, o.held, o.control = nil, nil, nil
+	o.queue, o.held, o.control, o.cut = nil, nil, nil, nil
 	o.gone = true
 	if !o.running {
 		o.detach()

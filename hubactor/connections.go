@@ -169,7 +169,7 @@ func (c *connections) overdue(ctx actor.Context, m *overdue) {
 		return
 	}
 	for _, e := range c.entries {
-		e.Outbox.PostUserMessage(&actors.Abort{})
+		e.Outbox.Abort()
 	}
 	c.remind(ctx, grace/2, &overdue{last: true})
 }

@@ -112,6 +112,9 @@ type response struct {
 	rc   *http.ResponseController
 	wait time.Duration
 	idle *time.Timer // sends a beat; nil before the stream is open
+
+	mu  sync.Mutex
+	off bool // cut or detached: the deadline is not to be touched any more
 }
 
 var comment = []byte(":\n\n")
@@ -122,7 +125,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // write writes p and flushes. A panic of a ResponseWriter around the server's is an error like any other.
 func (r *response) write(p []byte) (err error) {
-	_ = r.rc.SetWriteDeadline(time.Now().Add(r.wait)) // not every writer can; then the server's own deadlines hold
+	r.deadline(time.Now().Add(r.wait))
 	fenced := actors.Fence("ResponseWriter", func() {
 		if len(p) > 0 {
 			_, err = r.w.Write(p)
@@ -134,9 +137,31 @@ func (r *response) write(p []byte) (err error) {
 	if fenced != nil {
 		err = fenced
 	}
-	_ = r.rc.SetWriteDeadline(time.Time{})
+	r.deadline(time.Time{})
 	if r.idle != nil {
 		r.idle.Reset(KeepAlive)
 	}
 	return err
+}
+
+// deadline sets the write deadline. Not every writer can; then the server's own deadlines hold.
+func (r *response) deadline(t time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.off {
+		_ = r.rc.SetWriteDeadline(t)
+	}
+}
+
+// cut fails the write under way, and every other, from whatever goroutine.
+func (r *response) cut() {
+	r.deadline(time.Unix(1, 0))
+	r.detach()
+}
+
+// detach is for when the handler returns: the writer is not ours any more.
+func (r *response) detach() {
+	r.mu.Lock()
+	r.off = true
+	r.mu.Unlock()
 }

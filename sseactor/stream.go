@@ -3,7 +3,9 @@
 package sseactor
 
 import (
+	"errors"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -69,7 +71,7 @@ func CanFlush(w http.ResponseWriter) bool {
 // Refuse ends a stream that Serve will not be called for.
 func (s *Stream) Refuse(r actors.Reason) {
 	s.box.Close(&actors.Close{Reason: r})
-	s.box.PostUserMessage(&actors.Abort{})
+	s.box.Abort()
 	if s.loop != nil {
 		s.loop.end()
 	}
@@ -84,10 +86,11 @@ func (s *Stream) Serve(w http.ResponseWriter, r *http.Request, wait time.Duratio
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	out := &response{w: w, rc: http.NewResponseController(w), wait: wait}
-	s.err = out.write(nil) // the headers, so that the client knows that the stream is open
+	s.err = out.write(nil) // the headers: now the client knows that the stream is open
 	s.out = out
 	defer s.loop.end()
-	defer func() { s.out = nil }()
+	defer func() { s.out = nil; out.detach() }()
+	s.box.OnAbort(out.cut)
 	if s.err != nil {
 		s.box.PostUserMessage(left{})
 	}
@@ -99,8 +102,9 @@ func (s *Stream) Serve(w http.ResponseWriter, r *http.Request, wait time.Duratio
 	for {
 		select {
 		case <-s.done:
-			if s.err != nil && r.Context().Err() != nil {
-				return r.Context().Err()
+			// net/http ends the context when a write fails; one that took too long is not a client that left.
+			if err := r.Context().Err(); s.err != nil && err != nil && !errors.Is(s.err, os.ErrDeadlineExceeded) {
+				return err
 			}
 			return s.err
 		case run := <-s.loop.runs:

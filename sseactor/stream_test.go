@@ -1,0 +1,301 @@
+package sseactor_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/sseactor"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	actors.System() // not in a test's bubble
+	goleak.VerifyTestMain(m)
+}
+
+// response is a ResponseWriter that writes down what becomes of it.
+type response struct {
+	mu        sync.Mutex
+	header    http.Header
+	body      strings.Builder
+	flushed   int
+	deadlines []time.Time
+	over      atomic.Bool // the handler has returned
+	late      atomic.Bool // it was used all the same
+	fail      error
+	panics    bool
+}
+
+func (r *response) used() {
+	if r.over.Load() {
+		r.late.Store(true)
+	}
+}
+
+func (r *response) Header() http.Header {
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	return r.header
+}
+func (r *response) WriteHeader(int) { r.used() }
+func (r *response) Write(p []byte) (int, error) {
+	r.used()
+	if r.panics {
+		panic("broken middleware")
+	}
+	if r.fail != nil {
+		return 0, r.fail
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.body.Write(p)
+}
+func (r *response) FlushError() error { r.used(); r.flushed++; return nil }
+func (r *response) SetWriteDeadline(t time.Time) error {
+	r.used()
+	r.deadlines = append(r.deadlines, t)
+	return nil
+}
+func (r *response) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.body.String()
+}
+
+// open serves a new stream to w, on a goroutine, and returns how to learn the result.
+func open(ctx context.Context, w *response) (*sseactor.Stream, <-chan error) {
+	s := sseactor.NewServed(8)
+	spawn(s)
+	result := make(chan error, 1)
+	go func() {
+		err := s.Serve(w, httptest.NewRequest("GET", "/", nil).WithContext(ctx), 10*time.Second, nil)
+		w.over.Store(true)
+		result <- err
+	}()
+	return s, result
+}
+
+func spawn(s *sseactor.Stream) { actors.System().Root.Spawn(s.Props()) }
+
+func send(t *testing.T, s *sseactor.Stream, text string) {
+	t.Helper()
+	if err := s.Outbox().Send(actors.NewFrame([]byte(text))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAStreamWritesWhatIsQueuedAndEndsWithNilWhenItIsClosed(t *testing.T) {
+	w := &response{}
+	s, result := open(t.Context(), w)
+	send(t, s, "one")
+	send(t, s, "two\nlines")
+	s.Outbox().Close(&actors.Close{Reason: actors.ReasonShutdown})
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	if got, want := w.text(), "data: one\n\ndata: two\ndata: lines\n\n"; got != want {
+		t.Errorf("body %q, want %q", got, want)
+	}
+	for name, want := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"} {
+		if got := w.header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestEachWriteHasADeadlineThatIsLiftedAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &response{}
+		s, result := open(t.Context(), w)
+		send(t, s, "one")
+		s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
+		<-result
+		if n := len(w.deadlines); n < 4 || n%2 != 0 {
+			t.Fatalf("deadlines %v", w.deadlines)
+		}
+		for i, d := range w.deadlines {
+			if lift := i%2 == 1; lift != d.IsZero() || !lift && !d.Equal(time.Now().Add(10*time.Second)) {
+				t.Errorf("deadline %d: %v", i, d)
+			}
+		}
+	})
+}
+
+func TestAStreamEndsWithTheContextsErrorWhenTheClientLeaves(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	w := &response{}
+	s, result := open(ctx, w)
+	leave()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if got := s.Outbox().Reason(); got != actors.ReasonPeer {
+		t.Errorf("reason %v", got)
+	}
+}
+
+func TestAStreamEndsWithTheErrorOfAFailedWrite(t *testing.T) {
+	broken := errors.New("broken pipe")
+	s, result := open(t.Context(), &response{fail: broken})
+	send(t, s, "x")
+	if err := <-result; !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	if got := s.Outbox().Reason(); got != actors.ReasonWrite {
+		t.Errorf("reason %v", got)
+	}
+}
+
+func TestAPanicOfTheResponseWriterIsAnErrorOfThatStream(t *testing.T) {
+	s, result := open(t.Context(), &response{panics: true})
+	send(t, s, "x")
+	var pe *actors.PanicError
+	if err := <-result; !errors.As(err, &pe) || pe.Value != "broken middleware" {
+		t.Fatal(err)
+	}
+}
+
+func TestNothingIsWrittenAfterTheHandlerReturned(t *testing.T) {
+	for range 200 {
+		ctx, leave := context.WithCancel(t.Context())
+		w := &response{}
+		s, result := open(ctx, w)
+		var senders sync.WaitGroup
+		senders.Go(func() {
+			for range 100 {
+				s.Outbox().PostUserMessage(actors.NewFrame([]byte("x")))
+			}
+		})
+		leave()
+		<-result
+		senders.Wait()
+		if w.late.Load() {
+			t.Fatal("the ResponseWriter was used after the handler had returned")
+		}
+	}
+}
+
+func TestASilentStreamCarriesACommentAndOnlyThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &response{}
+		s, result := open(t.Context(), w)
+		synctest.Wait()
+		for range 3 {
+			time.Sleep(sseactor.KeepAlive - time.Second)
+			send(t, s, "x")
+			synctest.Wait()
+		}
+		if got := w.text(); strings.Contains(got, ":\n") {
+			t.Errorf("a comment on a stream that was not silent: %q", got)
+		}
+		time.Sleep(2*sseactor.KeepAlive + time.Second)
+		synctest.Wait()
+		if got := strings.Count(w.text(), ":\n\n"); got != 2 {
+			t.Errorf("%d comments in twice the time: %q", got, w.text())
+		}
+		s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
+		<-result
+	})
+}
+
+func TestAClientThatHasStoppedReadingCannotOutlastAnAbort(t *testing.T) {
+	s, result := sseactor.NewServed(8), make(chan error, 1)
+	spawn(s)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		result <- s.Serve(w, r, time.Hour, nil)
+	}))
+	defer srv.Close()
+	resp, err := http.Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	send(t, s, strings.Repeat("x", 32<<20)) // more than the buffers in between hold
+	for !s.Outbox().Drained() {             // until it is being written
+	}
+	s.Outbox().Abort()
+	if err := <-result; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAStreamThatIsServedByNobodyQueuesAndCloses(t *testing.T) {
+	s := sseactor.New(2)
+	ended := make(chan struct{})
+	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch ctx.Message().(type) {
+		case *actor.Started:
+			ctx.Spawn(s.Props())
+		case *actor.Terminated:
+			close(ended)
+			ctx.Stop(ctx.Self())
+		}
+	}))
+	send(t, s, "1")
+	send(t, s, "2")
+	if err := s.Outbox().Send(actors.NewFrame(nil)); !errors.Is(err, actors.ErrSendBufferFull) {
+		t.Errorf("third: %v", err)
+	}
+	s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
+	<-ended
+	if err := s.Outbox().Send(actors.NewFrame(nil)); !errors.Is(err, actors.ErrHubStopped) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestAStreamThatWasRefusedEndsThoughItIsNeverServed(t *testing.T) {
+	s := sseactor.NewServed(2)
+	ended := make(chan struct{})
+	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch ctx.Message().(type) {
+		case *actor.Started:
+			ctx.Spawn(s.Props())
+			s.Refuse(actors.ReasonRefused)
+		case *actor.Terminated:
+			close(ended)
+			ctx.Stop(ctx.Self())
+		}
+	}))
+	<-ended
+}
+
+func TestCanFlushLooksBehindWrappers(t *testing.T) {
+	type bare struct{ http.ResponseWriter }
+	for _, c := range []struct {
+		w    http.ResponseWriter
+		want bool
+	}{
+		{httptest.NewRecorder(), true},
+		{&response{}, true},
+		{wrapper{httptest.NewRecorder()}, true},
+		{wrapper{wrapper{&response{}}}, true},
+		{bare{httptest.NewRecorder()}, false},
+		{wrapper{bare{httptest.NewRecorder()}}, false},
+		{wrapper{nil}, false},
+		{nil, false},
+	} {
+		if got := sseactor.CanFlush(c.w); got != c.want {
+			t.Errorf("%T: %v", c.w, got)
+		}
+	}
+}
+
+// wrapper is a middleware's writer that implements nothing but Unwrap.
+type wrapper struct{ w http.ResponseWriter }
+
+func (w wrapper) Header() http.Header         { return w.w.Header() }
+func (w wrapper) Write(p []byte) (int, error) { return w.w.Write(p) }
+func (w wrapper) WriteHeader(code int)        { w.w.WriteHeader(code) }
+func (w wrapper) Unwrap() http.ResponseWriter { return w.w }
