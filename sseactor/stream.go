@@ -111,7 +111,9 @@ func (s *Stream) Serve(w http.ResponseWriter, r *http.Request, wait time.Duratio
 			run()
 		case <-gone:
 			gone = nil
-			s.err = r.Context().Err()
+			if s.err == nil {
+				s.err = r.Context().Err()
+			}
 			s.box.PostUserMessage(left{})
 		case <-hubDone: // an actor that is gone, or never was, can close nothing
 			return s.err
