@@ -49,6 +49,21 @@ func Fence(op string, fn func()) (err error) {
 	return nil
 }
 
+// Isolate is Fence on a goroutine of its own, which it waits for: runtime.Goexit, which a test's FailNow calls, ends that and
+// not the actor.
+func Isolate(op string, fn func()) error {
+	if fn == nil {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() {
+		var err error = &PanicError{Op: op, Value: "runtime.Goexit was called"}
+		defer func() { done <- err }()
+		err = Fence(op, fn)
+	}()
+	return <-done
+}
+
 // NewPanicError wraps a recovered value; called in the deferred function that recovered it, it holds the panic's stack.
 // A value that is a *PanicError already is returned as it is: its stack is nearer to the cause.
 func NewPanicError(op string, v any) *PanicError {

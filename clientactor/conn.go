@@ -126,10 +126,12 @@ func (c *Conn) ReadLoop() bool {
 	if !c.reading.CompareAndSwap(false, true) {
 		return false
 	}
+	defer func() { // also when the message handler ends the goroutine
+		c.box.PostUserMessage(readEnded{})
+		c.linger()
+	}()
 	for c.readOne() {
 	}
-	c.box.PostUserMessage(readEnded{})
-	c.linger()
 	return true
 }
 

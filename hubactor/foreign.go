@@ -35,12 +35,7 @@ func newForeign(sub actors.Subscriber) *actors.Adopt {
 func (f *foreign) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actors.Batch:
-		for _, frame := range m.Frames {
-			if !f.send(ctx, frame) {
-				return
-			}
-		}
-		f.endIfDrained(ctx)
+		f.send(ctx, m.Frames)
 	case *actors.Overflowed:
 		ctx.Request(ctx.Parent(), m)
 	case *actors.Close:
@@ -57,29 +52,29 @@ func (f *foreign) Receive(ctx actor.Context) {
 	}
 }
 
-// send hands over a copy: the frame belongs to everybody, and a subscriber may keep or change what it is given.
-func (f *foreign) send(ctx actor.Context, frame *actors.Frame) bool {
-	var ok bool
-	err := actors.Fence("Send", func() { ok = f.sub.Send(bytes.Clone(frame.Payload())) })
+// send hands over copies: a frame belongs to everybody, and a subscriber may keep or change what it is given.
+func (f *foreign) send(ctx actor.Context, frames []*actors.Frame) {
+	var episodes []int
+	err := actors.Isolate("Send", func() {
+		for _, frame := range frames {
+			if !f.sub.Send(bytes.Clone(frame.Payload())) {
+				f.dropped++
+			} else if f.dropped > 0 {
+				episodes = append(episodes, f.dropped)
+				f.dropped = 0
+			}
+		}
+	})
+	for _, n := range episodes {
+		ctx.Request(ctx.Parent(), &actors.Overflowed{Count: n})
+	}
 	if err != nil {
 		f.report(ctx, "Send", err)
 		f.box.Close(&actors.Close{Reason: actors.ReasonCrashed})
 		f.end(ctx)
-		return false
+		return
 	}
-	if !ok {
-		f.dropped++
-		return true
-	}
-	f.endEpisode(ctx)
-	return true
-}
-
-func (f *foreign) endEpisode(ctx actor.Context) {
-	if f.dropped > 0 {
-		ctx.Request(ctx.Parent(), &actors.Overflowed{Count: f.dropped})
-		f.dropped = 0
-	}
+	f.endIfDrained(ctx)
 }
 
 func (f *foreign) endIfDrained(ctx actor.Context) {
@@ -98,8 +93,10 @@ func (f *foreign) close(ctx actor.Context) {
 		return
 	}
 	f.closed = true
-	f.endEpisode(ctx)
-	if err := actors.Fence("Close", f.sub.Close); err != nil {
+	if f.dropped > 0 {
+		ctx.Request(ctx.Parent(), &actors.Overflowed{Count: f.dropped})
+	}
+	if err := actors.Isolate("Close", f.sub.Close); err != nil {
 		f.report(ctx, "Close", err)
 	}
 }

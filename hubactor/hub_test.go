@@ -3,6 +3,7 @@ package hubactor_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -332,6 +333,34 @@ func TestOneThatBlocksForEverDoesNotKeepTheHubFromStopping(t *testing.T) {
 	h.awaitEnd()
 	if d := time.Since(start); d > 3*time.Second {
 		t.Errorf("stopping took %v", d)
+	}
+}
+
+func TestUserCodeThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
+	disconnects := newInbox[actors.Subscriber]()
+	failures := newInbox[string]()
+	h := spawn(t, hubactor.Config{
+		OnConnect:    func(actors.Subscriber) { runtime.Goexit() },
+		OnDisconnect: func(s actors.Subscriber) { disconnects.add(s); runtime.Goexit() },
+		OnError:      func(op string, err error) { failures.add(op); runtime.Goexit() },
+	})
+	rude, healthy := newSub(), newSub()
+	rude.onSend = func(string) { runtime.Goexit() }
+	h.send(&actors.Register{Subscriber: rude})
+	h.send(&actors.Register{Subscriber: healthy})
+	h.broadcast("1")
+	h.broadcast("2")
+	if got := healthy.got.await(t, 2); !slices.Equal(got, []string{"1", "2"}) {
+		t.Error(got)
+	}
+	if got := rude.got.await(t, 1); got[0] != "closed" {
+		t.Error(got)
+	}
+	if got := disconnects.await(t, 1); got[0] != rude {
+		t.Error(got)
+	}
+	if got := failures.await(t, 4); !slices.Equal(got, []string{"OnConnect", "OnConnect", "Send", "OnDisconnect"}) {
+		t.Error(got)
 	}
 }
 

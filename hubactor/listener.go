@@ -54,7 +54,7 @@ func (l *listener) connected(ctx actor.Context, m *actors.Connected) {
 
 func (l *listener) failed(ctx actor.Context, m *actors.Failed) {
 	if l.cfg.OnError != nil {
-		if err := actors.Fence("OnError", func() { l.cfg.OnError(m.Op, m.Err) }); err != nil {
+		if err := actors.Isolate("OnError", func() { l.cfg.OnError(m.Op, m.Err) }); err != nil {
 			l.cfg.Logger.Error("wskit: crash", "who", "OnError", "error", err) // telling OnError would not help
 		}
 	}
@@ -62,7 +62,7 @@ func (l *listener) failed(ctx actor.Context, m *actors.Failed) {
 }
 
 func (l *listener) run(ctx actor.Context, op string, fn func()) {
-	if err := actors.Fence(op, fn); err != nil {
+	if err := actors.Isolate(op, fn); err != nil {
 		f := &actors.Failed{Op: op, Err: err, Attempt: 1, Action: actors.ActResume}
 		f.Log(l.cfg.Logger)
 		l.failed(ctx, f)
