@@ -2,91 +2,141 @@ package redisactor
 
 import (
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 
 	"github.com/wskit/wskit/actors"
 )
 
-// maxOwn is how many of the hub's own messages may wait for the gate: they hold no credit. More time out at once.
-const maxOwn = 65536
+const (
+	// window is how many messages are before the hub's Gate at a time; the rest waits here, in order. So the patience of
+	// the gate counts from when a message has come to the front, and what a lost subscription sets free at once, however
+	// much it is, is not lost for want of places.
+	window = 256
 
-// deliverer hands frames to the hub's Gate, and news to its listener. The gate's answers come from any goroutine, perhaps
-// with the gate locked.
+	// maxBehind is how many may wait behind them before what is published without a subscription times out at once.
+	maxBehind = 65536
+)
+
+// deliverer hands frames to the hub's Gate, and news to its listener. It belongs to the redis actor, but the gate's
+// answers come from any goroutine, perhaps with the gate locked.
 type deliverer struct {
 	hub      *actors.Link
-	refusing atomic.Bool  // the gate let the last one time out
-	own      atomic.Int64 // messages of its own that wait for the gate
+	more     func()      // has the actor call pump, soon; from any goroutine
+	forced   bool        // the gate is asked no more
+	refusing atomic.Bool // the gate let the last one time out
 
 	mu       sync.Mutex
-	forced   bool            // the gate is asked no more
+	queue    []parcel
+	asked    int             // parcels before the gate
 	refused  []*actors.Frame // own messages that came when the gate had stopped already
 	timeouts int             // OnTimeout calls to make
 	calling  bool
 }
 
-// deliver has the registry send frame to every subscriber. release, which may be nil, is called once that is decided.
-// What is the hub's own was accepted before the gate stopped, and goes through at the drain.
-func (d *deliverer) deliver(frame *actors.Frame, own bool, release func()) {
-	d.mu.Lock()
-	forced := d.forced
-	d.mu.Unlock()
-	if forced {
-		if own {
-			d.hub.Gate.Force(&actors.Broadcast{Frame: frame})
-		}
-		if release != nil {
-			release()
-		}
-		return
-	}
-	if own && d.own.Add(1) > maxOwn {
-		d.own.Add(-1)
-		d.timedOut(actors.ErrTimeout)
-		if release != nil {
-			release()
-		}
-		return
-	}
-	d.hub.Gate.Submit(&actors.Broadcast{Frame: frame}, d.hub.Patience, func(err error) {
-		if own {
-			d.own.Add(-1)
-		}
-		switch {
-		case err == nil:
-			if d.refusing.Load() {
-				d.refusing.Store(false)
-			}
-		case errors.Is(err, actors.ErrTimeout):
-			d.timedOut(err)
-		case own:
-			d.mu.Lock()
-			d.refused = append(d.refused, frame)
-			d.mu.Unlock()
-		}
-		if release != nil {
-			release()
-		}
-	})
+// parcel is a frame to be delivered. What is the hub's own was accepted before the gate stopped, and goes through at the
+// drain.
+type parcel struct {
+	frame   *actors.Frame
+	own     bool
+	release func() // called once when it is decided; may be nil
 }
 
-// force delivers what the stopped gate refused, and everything from now on, without asking the gate for a place.
-func (d *deliverer) force() {
+func (p parcel) done() {
+	if p.release != nil {
+		p.release()
+	}
+}
+
+// deliver has the registry send a frame to every subscriber, after those before it.
+func (d *deliverer) deliver(p parcel) {
+	if d.forced {
+		d.force1(p)
+		return
+	}
 	d.mu.Lock()
-	refused := d.refused
-	d.refused, d.forced = nil, true
+	d.queue = append(d.queue, p)
+	d.mu.Unlock()
+	d.pump()
+}
+
+// full reports whether so much waits that no more should be accepted.
+func (d *deliverer) full() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.queue) >= maxBehind
+}
+
+// pump asks the gate for as much as the window allows.
+func (d *deliverer) pump() {
+	for {
+		d.mu.Lock()
+		if len(d.queue) == 0 || d.asked >= window {
+			d.mu.Unlock()
+			return
+		}
+		p := d.queue[0]
+		d.queue[0] = parcel{}
+		if d.queue = d.queue[1:]; len(d.queue) == 0 {
+			d.queue = nil // and what it was cut from
+		}
+		d.asked++
+		d.mu.Unlock()
+		d.hub.Gate.Submit(&actors.Broadcast{Frame: p.frame}, d.hub.Patience, func(err error) { d.decided(p, err) })
+	}
+}
+
+// decided is what the gate answers with.
+func (d *deliverer) decided(p parcel, err error) {
+	d.mu.Lock()
+	d.asked--
+	more := len(d.queue) > 0 && d.asked == window/2 // half a window at a time, not a message for each
+	if p.own && errors.Is(err, actors.ErrHubStopped) {
+		d.refused = append(d.refused, p.frame)
+	}
+	d.mu.Unlock()
+	if more {
+		d.more()
+	}
+	switch {
+	case err == nil:
+		if d.refusing.Load() {
+			d.refusing.Store(false)
+		}
+	case errors.Is(err, actors.ErrTimeout):
+		d.timedOut()
+	}
+	p.done()
+}
+
+// force delivers what the stopped gate refused and what still waits, and everything from now on, without asking the gate
+// for a place. What others published is no longer taken.
+func (d *deliverer) force() {
+	d.forced = true
+	d.mu.Lock()
+	refused, queue := d.refused, d.queue
+	d.refused, d.queue = nil, nil
 	d.mu.Unlock()
 	for _, frame := range refused {
-		d.hub.Gate.Force(&actors.Broadcast{Frame: frame})
+		d.force1(parcel{frame: frame, own: true})
 	}
+	for _, p := range queue {
+		d.force1(p)
+	}
+}
+
+func (d *deliverer) force1(p parcel) {
+	if p.own {
+		d.hub.Gate.Force(&actors.Broadcast{Frame: p.frame})
+	}
+	p.done()
 }
 
 // timedOut reports the first of several broadcasts that found no place, and has OnTimeout called for each. That is user
 // code, which may block and may call the gate: it gets a goroutine, one at a time.
-func (d *deliverer) timedOut(err error) {
+func (d *deliverer) timedOut() {
 	if !d.refusing.Swap(true) {
-		d.report(err)
+		d.report(actors.ErrTimeout)
 	}
 	if d.hub.OnTimeout == nil {
 		return
@@ -120,11 +170,7 @@ func (d *deliverer) callOnTimeout() {
 func (d *deliverer) report(err error) { d.send(&actors.Failed{Op: "redis", Err: err}) }
 
 func (d *deliverer) send(f *actors.Failed) {
-	if d.hub.Log != nil {
-		f.Log(d.hub.Log)
-	} else {
-		f.Log(slog.New(slog.DiscardHandler))
-	}
+	f.Log(d.hub.Log)
 	d.tell(f)
 }
 

@@ -31,6 +31,7 @@ type hub struct {
 	stopped  chan struct{}
 	gate     *actors.Gate
 	hold     chan struct{} // the registry takes nothing until it is closed; nil: it takes everything
+	each     time.Duration // how long the registry takes for one
 	timeouts atomic.Int64
 
 	mu     sync.Mutex
@@ -110,6 +111,9 @@ func (h *hub) register(ctx actor.Context) {
 	}
 	if h.hold != nil {
 		<-h.hold
+	}
+	for began := time.Now(); time.Since(began) < h.each; {
+		continue // a fan-out is work, not a wait
 	}
 	h.mu.Lock()
 	h.got = append(h.got, string(m.Frame.Payload()))

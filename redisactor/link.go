@@ -245,6 +245,7 @@ func (r *root) Receive(ctx actor.Context) {
 		}
 	case *actor.Stopping:
 		r.stopping = true
+		r.Halt()
 		r.link.down()
 	case *actor.Stopped:
 		r.link.ended()

@@ -160,6 +160,33 @@ func TestAHalfOpenSubscriptionIsFoundWithinSixSeconds(t *testing.T) {
 	})
 }
 
+func TestALostSubscriptionSetsNoMoreFreeThanTheHubCanTake(t *testing.T) {
+	srv := redistest.Start(t)
+	proxy := redistest.Proxy(t, srv.Addr())
+	h := newHub(t, redistest.Client(t, proxy.Addr()), "many", func(h *hub) {
+		h.each = 20 * time.Microsecond
+		h.link.Patience = 100 * time.Millisecond // far less than the hub needs for all of it
+	})
+	h.subscribe()
+	if err := within(t, 2*time.Second, h.publish("first"), "an answer"); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Mute(redistest.Subscribers)
+	want := numbered("m", 20_000)
+	var last <-chan error
+	for _, p := range want {
+		last = h.publish(p)
+	}
+	if err := within(t, 2*time.Second, last, "an answer"); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Cut()
+	h.gets(10*time.Second, append([]string{"first"}, want...)...)
+	if h.timeouts.Load() != 0 {
+		t.Errorf("%d timed out", h.timeouts.Load())
+	}
+}
+
 func TestAnIdleSubscriptionStaysUp(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
 		t.Parallel()

@@ -15,7 +15,7 @@ import (
 
 const (
 	// answerWithin is how long a Publish waits for Redis before its caller is told that it was delivered locally only.
-	answerWithin = 2 * time.Second
+	answerWithin = actors.PublishTimeout
 
 	maxQueued      = 65536    // messages that wait for a pipeline; more are refused at once
 	maxQueuedBytes = 64 << 20 // and their bytes; one message alone may be longer

@@ -73,10 +73,11 @@ type redisActor struct {
 	lingering *time.Timer
 }
 
-// To itself, from its timers.
+// To itself, from its timers and its gate.
 type (
 	overdue   struct{}
 	drainOver struct{}
+	room      struct{}
 )
 
 func (a *redisActor) Receive(ctx actor.Context) {
@@ -88,6 +89,8 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		a.publish(m)
 	case *answered:
 		a.answered(m.results)
+	case *room:
+		a.gate.pump()
 	case *overdue:
 		a.giveUp(time.Now())
 	case *actors.Subscribe:
@@ -144,6 +147,8 @@ func (a *redisActor) fenced(fn func()) {
 
 func (a *redisActor) start() {
 	if a.link == nil {
+		self, system := a.self, a.hub.System
+		a.gate.more = func() { system.Root.Send(self, &room{}) }
 		a.link = acquire(a.hub.System, a.client, a.log())
 		return
 	}
@@ -156,6 +161,7 @@ func (a *redisActor) start() {
 		a.member.told.Store(0)
 		a.link.look()
 	}
+	a.gate.pump()
 	a.arm()
 	a.setDrainTimers()
 }
@@ -195,7 +201,7 @@ func (a *redisActor) message(m *message) {
 		return
 	}
 	credit = nil
-	a.gate.deliver(m.frame, own, m.member.release)
+	a.gate.deliver(parcel{m.frame, own, m.member.release})
 }
 
 func (a *redisActor) publish(m *actors.Publish) {
@@ -205,8 +211,12 @@ func (a *redisActor) publish(m *actors.Publish) {
 	}
 	now := time.Now()
 	id := a.ledger.Enter(m.Frame, m.Reply, now, a.confirmed)
-	if !a.confirmed {
-		a.gate.deliver(m.Frame, true, nil)
+	switch {
+	case a.confirmed:
+	case a.gate.full():
+		a.gate.timedOut()
+	default:
+		a.deliverOwn(m.Frame)
 	}
 	a.link.publish(&job{id: id, channel: a.channel, frame: m.Frame, at: now, to: a.self})
 	a.arm()
@@ -248,10 +258,12 @@ func (a *redisActor) answered(results []result) {
 	}
 }
 
+func (a *redisActor) deliverOwn(frame *actors.Frame) { a.gate.deliver(parcel{frame: frame, own: true}) }
+
 // settle does what the end of a call asks for.
 func (a *redisActor) settle(c call, err error) {
 	if c.frame != nil {
-		a.gate.deliver(c.frame, true, nil)
+		a.deliverOwn(c.frame)
 	}
 	answerCaller(c.reply, err)
 }
@@ -327,7 +339,7 @@ func (a *redisActor) interrupt(cause error) {
 
 func (a *redisActor) flush() {
 	for _, f := range a.ledger.Interrupt() {
-		a.gate.deliver(f, true, nil)
+		a.deliverOwn(f)
 	}
 }
 

@@ -238,8 +238,9 @@ func (s *subscriber) ping() {
 			s.send(m, &pinging{m, n})
 		}
 	}
+	at := time.Since(base) // before the writer has it: the pong may be here before ask returns
 	s.session.ask(request{ping: n})
-	s.after(pongWithin, &verdict{s.session, time.Since(base)})
+	s.after(pongWithin, &verdict{s.session, at})
 }
 
 func (s *subscriber) pong(n uint64) {

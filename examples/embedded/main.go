@@ -68,8 +68,9 @@ func (t *tenant) Receive(ctx actor.Context) {
 			t.spawnHub(ctx)
 		}
 
-	// An actor's children are stopped before it is. A hub drains first: it writes what is queued and says goodbye.
-	case *actor.Stopping:
+	// An actor's children are stopped before it is, and before it restarts after a panic of its own. A hub drains first: it
+	// writes what is queued and says goodbye.
+	case *actor.Stopping, *actor.Restarting:
 		t.stopping = true
 	case *actor.Stopped:
 		t.say("stopped, hub drained")

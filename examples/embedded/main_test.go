@@ -1,5 +1,10 @@
 package main
 
+import (
+	"testing"
+	"time"
+)
+
 func Example() {
 	demo()
 	// Output:
@@ -20,4 +25,24 @@ func Example() {
 	// acme's client is disconnected: StatusGoingAway
 	// acme: stopped, hub drained
 	// globex: stopped, hub drained
+}
+
+func TestATenantThatPanicsComesBackWithAnotherHubAndStillStops(t *testing.T) {
+	ts := startTenants(func(string) {}, "acme")
+	before := ts.hub("acme").PID()
+	ts.system.Root.Send(ts.pids["acme"], (*announce)(nil))
+	after := ts.hub("acme").PID() // answered once the tenant runs again
+	if after.Equal(before) {
+		t.Error("the tenant did not restart")
+	}
+	stopped := make(chan struct{})
+	go func() { ts.stop("acme"); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-time.After(10 * time.Second):
+		t.Error("the tenant does not stop")
+	}
+	if ts.hub("acme") != nil || ts.hub("nobody") != nil {
+		t.Error("a hub of a tenant that is not there")
+	}
 }

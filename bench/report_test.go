@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+func run(system string, conns int, cpu float64) *measurement {
+	return &measurement{System: system, Scenario: "burst", Conns: conns, Values: map[string]float64{cpuPerDelivery.key: cpu}}
+}
+
+func lostRun(system string, conns int) *measurement {
+	return &measurement{System: system, Scenario: "burst", Conns: conns, Invalid: "delivered 63 of 64"}
+}
+
+func TestMedian(t *testing.T) {
+	for want, list := range map[float64][]float64{3: {3}, 2.5: {4, 1}, 5: {9, 1, 5}} {
+		if got := median(list); got != want {
+			t.Errorf("median of %v: %v", list, got)
+		}
+	}
+}
+
+func TestRowsSumUpValidRunsAndRelateThemToTheReferences(t *testing.T) {
+	rows := summarize([]*measurement{
+		run(ours, 1000, 1), run(ours, 1000, 3), run(ours, 1000, 2), lostRun(ours, 1000),
+		run(floorName, 1000, 4), run(textbook, 1000, 8), run(oursSSE, 1000, 5), run(textbookSSE, 1000, 10),
+		run(ours, 100, 7), lostRun("melody", 1000),
+	})
+	var got []string
+	for _, r := range rows {
+		got = append(got, strings.Join([]string{
+			r.System, figure(r.Median), figure(r.Min), figure(r.Max), times(r.ToFloor), times(r.ToTextbook)}, " "))
+	}
+	want := []string{
+		"wskit 7.00 7.00 7.00 - -",
+		"wskit 2.00 1.00 3.00 0.500 0.250",
+		"floor 4.00 4.00 4.00 1.00 0.500",
+		"textbook 8.00 8.00 8.00 2.00 1.00",
+		"melody 0.000 0.000 0.000 - -",
+		"wskit-sse 5.00 5.00 5.00 1.25 0.500",
+		"textbook-sse 10.0 10.0 10.0 2.50 1.00",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestTheTableShowsInvalidRuns(t *testing.T) {
+	var b strings.Builder
+	if err := writeTables(&b, summarize([]*measurement{run(ours, 1000, 2), lostRun(ours, 1000), lostRun("melody", 1000)})); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"burst: server CPU per delivery, µs (64 broadcasts of 128 B back to back; less is better)\n",
+		"1000         wskit   2.00    2.00-2.00  -        -           1 of 2 INVALID: delivered 63 of 64\n",
+		"1000         melody  -       -          -        -           1 of 1 INVALID: delivered 63 of 64\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestAFailedWriteOfTheTableIsReported(t *testing.T) {
+	r, w := io.Pipe()
+	r.Close()
+	if err := writeTables(w, summarize([]*measurement{run(ours, 1000, 2)})); !errors.Is(err, io.ErrClosedPipe) {
+		t.Error(err)
+	}
+}
+
+func TestPlotsAreXML(t *testing.T) {
+	all := []*measurement{run(ours, 100, 0.1), run(ours, 9000, 0.3), run("melody", 100, 5), run(oursSSE, 100, 0)}
+	rated := &measurement{System: ours, Scenario: "rate", Conns: 100, Values: map[string]float64{p99.key: 4}, Latency: []point{{0.5, 1}, {0.99, 4}}}
+	for _, c := range []chart{
+		cpuChart(findScenario("burst"), summarize(all)),
+		latencyChart(findScenario("rate"), append(all, rated)),
+	} {
+		if len(c.series) == 0 {
+			t.Errorf("%s: no series", c.title)
+		}
+		svg := string(c.svg())
+		for _, bad := range []string{"NaN", "Inf"} {
+			if strings.Contains(svg, bad) {
+				t.Errorf("%s: %s in the plot", c.title, bad)
+			}
+		}
+		for d := xml.NewDecoder(strings.NewReader(svg)); ; {
+			if _, err := d.Token(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", c.title, err)
+			}
+		}
+	}
+}
