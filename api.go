@@ -53,6 +53,8 @@ var (
 	ErrFlusherNotSupported = actors.ErrFlusherNotSupported
 	// ErrSendBufferFull: the client's queue is full. The message was dropped; the client is still open.
 	ErrSendBufferFull = actors.ErrSendBufferFull
+	// ErrTooManySubscribers: the hub has as many subscribers as WithMaxSubscribers allows.
+	ErrTooManySubscribers = actors.ErrTooManySubscribers
 	// ErrTimeout: no place came free in the hub's queue within the channel timeout. The operation will not happen.
 	ErrTimeout = actors.ErrTimeout
 	// ErrRedisGap: the Redis subscription was broken, so messages of other instances may have been missed. See WithOnError.
@@ -136,6 +138,10 @@ func WithChannelTimeout(d time.Duration) HubOption { return func(h *Hub) { h.cfg
 // WithDrainTimeout bounds how long Run takes to return after its context has ended. Default 5 s; <= 0: the default.
 func WithDrainTimeout(d time.Duration) HubOption { return func(h *Hub) { h.cfg.DrainTimeout = d } }
 
+// WithMaxSubscribers bounds how many subscribers Accept and AcceptSSE let in: past it they answer 503 with Retry-After.
+// Default, and <= 0: no bound. What is registered with Register counts, and is not refused.
+func WithMaxSubscribers(n int) HubOption { return func(h *Hub) { h.cfg.MaxSubscribers = n } }
+
 // WithOnTimeout sets what is called when an operation ("register", "unregister", "broadcast") gave up waiting. It runs on
 // the goroutine whose call timed out, before that call returns; calls can overlap. A panic in it is reported and goes no further.
 func WithOnTimeout(fn func(op string)) HubOption { return func(h *Hub) { h.cfg.OnTimeout = fn } }
@@ -160,6 +166,17 @@ func WithOnDisconnect(fn func(Subscriber)) HubOption {
 // WithOnError sets what is told of trouble that no caller can be told of: panics (err is a *PanicError and op the place,
 // such as "OnConnect"), and Redis (op is "redis"; errors.Is(err, ErrRedisGap) after an interruption).
 func WithOnError(fn func(op string, err error)) HubOption { return func(h *Hub) { h.cfg.OnError = fn } }
+
+// WithOnDrop sets what is called with each message that a subscriber's queue had no room for. It runs like WithOnConnect;
+// while more than 1024 of its calls wait, it is not called for what is dropped meanwhile. data is the callee's own.
+func WithOnDrop(fn func(sub Subscriber, data []byte)) HubOption {
+	return func(h *Hub) {
+		h.cfg.OnDrop = nil
+		if fn != nil {
+			h.cfg.OnDrop = func(s actors.Subscriber, data []byte) { fn(s, data) }
+		}
+	}
+}
 
 // WithOnMessage sets what is called with each message that a WebSocket client sends. It runs in that client's ReadPump:
 // blocking delays that client's next message, and a panic closes its connection with 1011. data is the callee's own.
@@ -206,17 +223,40 @@ func (h *Hub) Run(ctx context.Context) {
 	}
 }
 
+// Shutdown does what the end of Run's context does, and bounds it by ctx too: new work is refused, what was accepted is
+// written, every subscriber is closed. It returns nil when the hub has stopped, and ctx's error when that ended first; the
+// hub then stops all the same, within its drain timeout. It may be called from any goroutine, more than once, whether or
+// not the hub runs. http.Server.RegisterOnShutdown is a good place to call it from: Server.Shutdown waits for SSE
+// handlers, and does not know of WebSockets.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	if h == nil || ctx == nil {
+		return fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
+	}
+	l := h.up()
+	m := &actors.Shutdown{}
+	if deadline, ok := ctx.Deadline(); ok {
+		m.Timeout = max(time.Until(deadline), 1)
+	}
+	l.System.Root.Send(l.Hub, m)
+	select {
+	case <-l.Done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Register makes sub a subscriber; it gets every broadcast made after Register returned. Registering it again changes
 // nothing. On a stopped hub sub is closed. A nil sub (also a nil pointer) or one that is not comparable is logged and ignored.
 //
 // Register, Unregister and Broadcast hand over and return. While the queue is full they wait, up to the channel timeout;
 // then OnTimeout is called and the operation never happens. Operations of one goroutine are applied in the order it made them.
 func (h *Hub) Register(sub Subscriber) {
-	if h == nil || actors.CheckSubscriber(sub) != nil {
+	if h == nil || !usable(sub) {
 		h.warn("Register ignored: nil hub, or subscriber nil or not comparable")
 		return
 	}
-	if err := h.register(sub); errors.Is(err, ErrHubStopped) {
+	if err := h.enter(&actors.Register{Subscriber: sub}); errors.Is(err, ErrHubStopped) {
 		h.closeLate(sub)
 	}
 }
@@ -224,7 +264,7 @@ func (h *Hub) Register(sub Subscriber) {
 // Unregister closes sub, after what is queued for it was written, and calls OnDisconnect. Of a subscriber that the hub
 // does not know it does nothing.
 func (h *Hub) Unregister(sub Subscriber) {
-	if h == nil || actors.CheckSubscriber(sub) != nil {
+	if h == nil || !usable(sub) {
 		h.warn("Unregister ignored: nil hub, or subscriber nil or not comparable")
 		return
 	}
@@ -238,6 +278,35 @@ func (h *Hub) Broadcast(data []byte) {
 		return
 	}
 	_ = h.enter(&actors.Broadcast{Frame: actors.NewFrame(data)})
+}
+
+// RegisterContext is Register that waits for as long as ctx lets it and says what happened: nil, ErrHubStopped (sub is
+// closed), ErrInvalidArgument, or ctx's error; if ctx ended while it waited that is wrapped together with ErrTimeout.
+func (h *Hub) RegisterContext(ctx context.Context, sub Subscriber) error {
+	if h == nil || ctx == nil || !usable(sub) {
+		return fmt.Errorf("%w: nil hub or context, or subscriber nil or not comparable", ErrInvalidArgument)
+	}
+	err := h.up().Gate.EnterContext(ctx, &actors.Register{Subscriber: sub})
+	if errors.Is(err, ErrHubStopped) {
+		h.closeLate(sub)
+	}
+	return err
+}
+
+// UnregisterContext is Unregister that waits for as long as ctx lets it; its errors are those of RegisterContext.
+func (h *Hub) UnregisterContext(ctx context.Context, sub Subscriber) error {
+	if h == nil || ctx == nil || !usable(sub) {
+		return fmt.Errorf("%w: nil hub or context, or subscriber nil or not comparable", ErrInvalidArgument)
+	}
+	return h.up().Gate.EnterContext(ctx, &actors.Unregister{Subscriber: sub})
+}
+
+// BroadcastContext is Broadcast that waits for as long as ctx lets it; its errors are those of RegisterContext.
+func (h *Hub) BroadcastContext(ctx context.Context, data []byte) error {
+	if h == nil || ctx == nil {
+		return fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
+	}
+	return h.up().Gate.EnterContext(ctx, &actors.Broadcast{Frame: actors.NewFrame(data)})
 }
 
 // BroadcastEvent sends event as JSON to every subscriber of every hub on the Redis channel; without Redis, to those of
@@ -348,6 +417,36 @@ func WithMaxMessageSize(n int64) ClientOption { return func(c *ClientConfig) { c
 // WithSendBufSize sets how many messages wait for the peer before the newest is dropped. Default 256; <= 0: the default.
 func WithSendBufSize(n int) ClientOption { return func(c *ClientConfig) { c.SendBufSize = n } }
 
+// Overflow is what becomes of a message for which a client's queue has no room.
+type Overflow = actors.Overflow
+
+// The policies of WithOverflow. Whatever is dropped is counted and reported, see WithOnDrop.
+const (
+	DropNewest = actors.DropNewest // the message is dropped; the default
+	DropOldest = actors.DropOldest // those that have waited longest are dropped until it fits
+	Disconnect = actors.Disconnect // the client is closed with 1013, "slow consumer"; its queue is dropped
+)
+
+// WithOverflow sets what becomes of messages for which the queue has no room. Default DropNewest.
+func WithOverflow(policy Overflow) ClientOption {
+	return func(c *ClientConfig) { more(c, func(b *actors.Bound) { b.Overflow = policy }) }
+}
+
+// WithSendBufBytes bounds the queue in bytes too, beside WithSendBufSize. Default, and <= 0: no such bound. A single
+// message that is longer never fits.
+func WithSendBufBytes(n int) ClientOption {
+	return func(c *ClientConfig) { more(c, func(b *actors.Bound) { b.Bytes = max(n, 0) }) }
+}
+
+// extras holds what options set beyond ClientConfig, whose fields are fixed, while clientConfig applies them.
+var extras sync.Map // of *ClientConfig to *actors.Bound
+
+func more(c *ClientConfig, set func(*actors.Bound)) {
+	if b, ok := extras.Load(c); ok {
+		set(b.(*actors.Bound))
+	}
+}
+
 // Accept upgrades the request to a WebSocket, makes a Client of it and registers it; run ReadPump and WritePump in
 // goroutines of their own. acceptOpts may be nil; see there for cross-origin requests, which are refused by default.
 //
@@ -363,9 +462,13 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
 	}
+	if err := hub.reserve(w); err != nil {
+		return nil, err
+	}
 	c := &Client{hub: hub}
 	conn, err := clientactor.Accept(w, r, acceptOpts, hub.clientConfig(clientOpts), c.handler())
 	if err != nil {
+		hub.up().Gate.Unreserve()
 		return nil, err
 	}
 	c.conn = conn
@@ -373,7 +476,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		conn.Watch(ctx)
 	}
 	c.adopt()
-	if err := hub.register(c); err != nil {
+	if err := hub.admit(c); err != nil {
 		conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
 		return nil, fmt.Errorf("wskit: accept: %w", err)
 	}
@@ -423,17 +526,26 @@ func (c *Client) Send(data []byte) bool { return c.SendErr(data) == nil }
 
 // SendErr is Send that says why not: ErrSendBufferFull or ErrHubStopped.
 func (c *Client) SendErr(data []byte) error {
-	if c == nil || c.conn == nil {
+	box := c.Outbox()
+	if box == nil {
 		return ErrHubStopped
 	}
-	return c.conn.Outbox().Send(actors.NewFrame(data))
+	return box.Send(actors.NewFrame(data))
 }
 
 // Close writes what is queued, then closes the connection with 1000; it does not wait for that. It is idempotent.
 func (c *Client) Close() {
-	if c != nil && c.conn != nil {
-		c.conn.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
+	if box := c.Outbox(); box != nil {
+		box.Close(&actors.Close{Reason: actors.ReasonClosed})
 	}
+}
+
+// Outbox is the mailbox of the client's actor: it makes a Client an actors.Connection. nil if the client was never open.
+func (c *Client) Outbox() *actors.Outbox {
+	if c == nil || c.conn == nil {
+		return nil
+	}
+	return c.conn.Outbox()
 }
 
 // SSEClient is one Server-Sent-Events stream. The zero SSEClient is closed.
@@ -459,14 +571,23 @@ func NewSSEClient(hub *Hub, bufSize int) *SSEClient {
 
 // Send queues data for this client and never blocks; false means that the queue is full or the client closed. The caller may reuse data.
 func (c *SSEClient) Send(data []byte) bool {
-	return c != nil && c.stream != nil && c.stream.Outbox().Send(actors.NewFrame(data)) == nil
+	box := c.Outbox()
+	return box != nil && box.Send(actors.NewFrame(data)) == nil
 }
 
 // Close writes what is queued, then ends the stream; it does not wait for that. It is idempotent.
 func (c *SSEClient) Close() {
-	if c != nil && c.stream != nil {
-		c.stream.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
+	if box := c.Outbox(); box != nil {
+		box.Close(&actors.Close{Reason: actors.ReasonClosed})
 	}
+}
+
+// Outbox is the mailbox of the stream's actor: it makes an SSEClient an actors.Connection. nil if the client was never open.
+func (c *SSEClient) Outbox() *actors.Outbox {
+	if c == nil || c.stream == nil {
+		return nil
+	}
+	return c.stream.Outbox()
 }
 
 // AcceptSSE answers the request with a stream of Server-Sent Events (WHATWG HTML, section 9.2), registers it and blocks.
@@ -482,9 +603,12 @@ func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return ErrFlusherNotSupported
 	}
+	if err := hub.reserve(w); err != nil {
+		return err
+	}
 	c := &SSEClient{hub: hub, stream: sseactor.NewServed(DefaultSendBufSize)}
 	c.adopt()
-	if err := hub.register(c); err != nil {
+	if err := hub.admit(c); err != nil {
 		c.stream.Refuse(actors.ReasonRefused)
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return fmt.Errorf("wskit: accept SSE: %w", err)
@@ -548,20 +672,13 @@ func (h *Hub) enter(op actors.Operation) error {
 	return err
 }
 
-// register fills in the outbox of a connection of this very hub; any other subscriber is a stranger to it.
-func (h *Hub) register(sub Subscriber) error {
-	m := &actors.Register{Subscriber: sub}
-	switch c := sub.(type) {
-	case *Client:
-		if c.conn != nil && c.hub.up() == h.up() {
-			m.Outbox = c.conn.Outbox()
-		}
-	case *SSEClient:
-		if c.stream != nil && c.hub.up() == h.up() {
-			m.Outbox = c.stream.Outbox()
-		}
+// admit registers a connection that has a place reserved.
+func (h *Hub) admit(sub Subscriber) error {
+	err := h.enter(&actors.Register{Subscriber: sub, Reserved: true})
+	if err != nil {
+		h.up().Gate.Unreserve()
 	}
-	return h.enter(m)
+	return err
 }
 
 // closeWait is how long Register on a stopped hub waits for the subscriber's Close, so that mostly it has happened.
@@ -596,18 +713,23 @@ func (h *Hub) warn(text string) {
 }
 
 func (h *Hub) clientConfig(opts []ClientOption) clientactor.Config {
-	c := ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}
+	c, queue := &ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}, actors.Bound{}
+	if len(opts) > 0 {
+		extras.Store(c, &queue)
+		defer extras.Delete(c)
+	}
 	for _, opt := range opts {
 		if opt != nil {
-			opt(&c)
+			opt(c)
 		}
 	}
+	queue.Messages = orDefault(c.SendBufSize, DefaultSendBufSize)
 	if c.MaxMessageSize == 0 {
 		c.MaxMessageSize = DefaultMaxMessageSize
 	}
 	return clientactor.Config{
 		WriteWait: orDefault(c.WriteWait, DefaultWriteWait), PingInterval: orDefault(c.PingInterval, DefaultPingInterval),
-		MaxMessageSize: c.MaxMessageSize, SendBufSize: orDefault(c.SendBufSize, DefaultSendBufSize),
+		MaxMessageSize: c.MaxMessageSize, Queue: queue,
 	}
 }
 
@@ -629,12 +751,23 @@ func (c *SSEClient) adopt() {
 // adopt has the hub run a connection's actor. A hub that stopped before the message was sent may not have seen it.
 func (h *Hub) adopt(m *actors.Adopt, refuse func(actors.Reason)) {
 	l := h.up()
+	m.Outbox.SetHome(l.Connections)
 	l.System.Root.Send(l.Connections, m)
 	if l.Gate.Stopped() {
 		refuse(actors.ReasonShutdown)
 	}
 }
 
+// usable reports whether sub can be a subscriber: not nil, comparable, and no client that was never open.
+func usable(sub Subscriber) bool {
+	if actors.CheckSubscriber(sub) != nil {
+		return false
+	}
+	c, ok := sub.(actors.Connection)
+	return !ok || c.Outbox() != nil
+}
+
+// checkRequest answers a request that cannot be accepted.
 func checkRequest(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	switch {
 	case w == nil || r == nil:
@@ -647,6 +780,16 @@ func checkRequest(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 		return fmt.Errorf("wskit: accept: %w", ErrHubStopped)
 	}
 	return nil
+}
+
+// reserve keeps a place for a connection, or answers that there is none.
+func (h *Hub) reserve(w http.ResponseWriter) error {
+	if h.up().Gate.Reserve() {
+		return nil
+	}
+	w.Header().Set("Retry-After", "5") // seconds
+	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+	return fmt.Errorf("wskit: accept: %w", ErrTooManySubscribers)
 }
 
 // same is a == b, also for contexts of types that == panics on.

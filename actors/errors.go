@@ -14,6 +14,8 @@ var (
 	ErrSendBufferFull = errors.New("wskit: send buffer is full")
 	// ErrTimeout: no place came free in the hub's queue within the channel timeout; the operation will not happen.
 	ErrTimeout = errors.New("wskit: timed out waiting for the hub's queue")
+	// ErrTooManySubscribers: the hub has as many subscribers as it may have.
+	ErrTooManySubscribers = errors.New("wskit: too many subscribers")
 	// ErrFlusherNotSupported: the ResponseWriter cannot flush, so nothing can be streamed through it.
 	ErrFlusherNotSupported = errors.New("wskit: http.Flusher not supported")
 	// ErrRedisGap: the subscription was broken, so messages of other instances may have been missed.
@@ -57,12 +59,15 @@ func Isolate(op string, fn func()) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		var err error = &PanicError{Op: op, Value: "runtime.Goexit was called"}
+		err := NewGoexitError(op)
 		defer func() { done <- err }()
 		err = Fence(op, fn)
 	}()
 	return <-done
 }
+
+// NewGoexitError is the error for user code that ended its goroutine.
+func NewGoexitError(op string) error { return &PanicError{Op: op, Value: "runtime.Goexit was called"} }
 
 // NewPanicError wraps a recovered value; called in the deferred function that recovered it, it holds the panic's stack.
 // A value that is a *PanicError already is returned as it is: its stack is nearer to the cause.

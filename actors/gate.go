@@ -1,6 +1,9 @@
 package actors
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +37,10 @@ type Gate struct {
 	line    []*waiter       // of Submit, whatever their kind
 	inside  []Operation     // admitted before Open
 	post    func(Operation) // to the registry; must not block, nor call the gate
+
+	capacity int        // for subscribers; 0: no bound
+	reserved int        // places for subscribers that are not members yet
+	members  func() int // how many there are
 }
 
 type gateState uint8
@@ -45,15 +52,37 @@ const (
 )
 
 type waiter struct {
-	op    Operation
-	timer *time.Timer
-	done  func(error)
+	op   Operation
+	stop func() bool // what would end the wait
+	done func(error)
 }
 
 // NewGate makes a shut gate with the given number of places for each kind of operation. With 0 places nobody gets in
 // before Open, and one at a time thereafter: the registry takes it from the caller's hand.
 func NewGate(register, unregister, broadcast int, post func(Operation)) *Gate {
 	return &Gate{places: [ops]int{register, unregister, broadcast}, post: post}
+}
+
+// Limit bounds the subscribers that Reserve lets in; members says how many there are. It is called before the gate is shared.
+func (g *Gate) Limit(capacity int, members func() int) { g.capacity, g.members = capacity, members }
+
+// Reserve keeps a place for a subscriber that is about to come; false means that there is none left. Each place is given
+// back with Unreserve, after the subscriber has become a member or when it does not.
+func (g *Gate) Reserve() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.capacity > 0 && g.reserved+g.members() >= g.capacity {
+		return false
+	}
+	g.reserved++
+	return true
+}
+
+// Unreserve gives a place back.
+func (g *Gate) Unreserve() {
+	g.mu.Lock()
+	g.reserved--
+	g.mu.Unlock()
 }
 
 // Enter admits op, waiting for a place for at most patience. The error is ErrTimeout, and then op never happens, or
@@ -65,9 +94,29 @@ func (g *Gate) Enter(op Operation, patience time.Duration) error {
 		return err
 	}
 	result := make(chan error, 1)
-	g.wait(&g.waiting[op.Op()], op, patience, func(err error) { result <- err })
+	g.wait(&g.waiting[op.Op()], op, after(patience), func(err error) { result <- err })
 	g.mu.Unlock()
 	return <-result
+}
+
+// EnterContext is Enter that waits for as long as ctx lets it. The error then wraps ErrTimeout, and ctx's own.
+func (g *Gate) EnterContext(ctx context.Context, op Operation) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	if admitted, err := g.admit(op); admitted || err != nil {
+		g.mu.Unlock()
+		return err
+	}
+	result := make(chan error, 1)
+	g.wait(&g.waiting[op.Op()], op, func(end func()) func() bool { return context.AfterFunc(ctx, end) }, func(err error) { result <- err })
+	g.mu.Unlock()
+	err := <-result
+	if errors.Is(err, ErrTimeout) {
+		err = fmt.Errorf("%w: %w", err, ctx.Err())
+	}
+	return err
 }
 
 // Submit is Enter for those who must not block: done is called once, with what Enter would have returned, before Submit
@@ -84,7 +133,7 @@ func (g *Gate) Submit(op Operation, patience time.Duration, done func(error)) {
 	case g.state == gateShut:
 		err = ErrTimeout
 	default:
-		g.wait(&g.line, op, patience, done)
+		g.wait(&g.line, op, after(patience), done)
 		g.mu.Unlock()
 		return
 	}
@@ -197,11 +246,11 @@ func (g *Gate) let(queue *[]*waiter) {
 	w.finish(nil)
 }
 
-// wait queues op. Whoever removes a waiter from its queue, under the lock, is the one that finishes it: an operation either
-// gets in or times out, never both.
-func (g *Gate) wait(queue *[]*waiter, op Operation, patience time.Duration, done func(error)) {
+// wait queues op, until it is admitted or what limit was given is called. Whoever removes a waiter from its queue, under the
+// lock, is the one that finishes it: an operation either gets in or times out, never both.
+func (g *Gate) wait(queue *[]*waiter, op Operation, limit func(end func()) (stop func() bool), done func(error)) {
 	w := &waiter{op: op, done: done}
-	w.timer = time.AfterFunc(patience, func() {
+	w.stop = limit(func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if i := slices.Index(*queue, w); i >= 0 {
@@ -213,7 +262,12 @@ func (g *Gate) wait(queue *[]*waiter, op Operation, patience time.Duration, done
 	*queue = append(*queue, w)
 }
 
+// after is the limit of a wait that a timer ends.
+func after(d time.Duration) func(end func()) (stop func() bool) {
+	return func(end func()) func() bool { return time.AfterFunc(d, end).Stop }
+}
+
 func (w *waiter) finish(err error) {
-	w.timer.Stop()
+	w.stop()
 	w.done(err)
 }

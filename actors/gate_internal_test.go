@@ -19,7 +19,7 @@ func TestWhoeverFinishesAWaiterStopsItsTimer(t *testing.T) {
 		g.Submit(&Broadcast{}, time.Hour, func(error) { told++ })
 		w := g.line[0]
 		finish(g)
-		if w.timer.Stop() || told != 1 || len(g.line) != 0 {
+		if w.stop() || told != 1 || len(g.line) != 0 {
 			t.Errorf("%s: the timer ran on, or done was called %d times, or %d still wait", what, told, len(g.line))
 		}
 	}

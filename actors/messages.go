@@ -15,13 +15,20 @@ type Subscriber interface {
 	Close()
 }
 
+// Connection is a Subscriber with an Outbox, as the facade's clients are. A hub whose Outbox it is posts there; to any other
+// hub it is a Subscriber like others.
+type Connection interface {
+	Subscriber
+	Outbox() *Outbox // nil for one that was never open
+}
+
 // To the hub, from whoever drives it: the facade, or an actor that embeds it.
 type (
-	// Register makes Subscriber a member. The facade fills in Outbox for a connection of this hub; any other subscriber
-	// gets an actor that calls its Send and Close. Nothing comes back; a Connected event follows.
+	// Register makes Subscriber a member. One that is no Connection of this hub gets an actor that calls its Send and
+	// Close. Nothing comes back; a Connected event follows.
 	Register struct {
 		Subscriber Subscriber
-		Outbox     *Outbox
+		Reserved   bool // a place was reserved at the Gate; the registry gives it back
 	}
 	// Unregister takes Subscriber out and closes it. A Disconnected event follows, if it was a member.
 	Unregister struct{ Subscriber Subscriber }

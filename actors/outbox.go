@@ -9,7 +9,7 @@ import (
 // Outbox is the mailbox of a connection's actor and the bounded queue of what that connection is still to write, in one.
 // It exists before its actor does, so a client can be sent to from the moment it is made.
 //
-// Frames are bounded; past the limit the newest is dropped and counted. They reach the actor as one *Batch, which becomes
+// Frames are bounded; what does not fit is dropped and counted, as the Bound says. They reach the actor as one *Batch, which becomes
 // one write. Every other message is control: not bounded, and handled before any frame. Frames wait while the outbox is
 // paused (a write is pending, or nobody writes yet), and broadcasts wait while it is held (OnConnect has not returned).
 //
@@ -21,8 +21,9 @@ type Outbox struct {
 	control []any
 	system  []any
 
-	limit     int
-	dropped   int // in the current episode
+	bound     Bound
+	onDrop    func(*Frame) // told of each dropped message, with the lock held; nil: nobody
+	dropped   int          // in the current episode
 	reason    Reason
 	holding   bool
 	paused    bool
@@ -32,6 +33,7 @@ type Outbox struct {
 	suspended bool // the actor failed and its supervisor has not decided yet
 	gone      bool // the actor has stopped
 	cut       func()
+	home      *actor.PID
 
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
@@ -44,6 +46,22 @@ type Batch struct {
 	Bytes  int // of payload
 }
 
+// Bound limits what is queued for one connection, and says what happens to what does not fit.
+type Bound struct {
+	Messages int      // at least 1
+	Bytes    int      // of payload; 0: no limit. A message that is longer alone never fits
+	Overflow Overflow // the zero value drops the newest
+}
+
+// Overflow is what becomes of a message for which there is no room.
+type Overflow uint8
+
+const (
+	DropNewest Overflow = iota // it is dropped
+	DropOldest                 // those that have waited longest are dropped until it fits
+	Disconnect                 // the connection is closed, with ReasonSlow; what it was queued is dropped
+)
+
 // maxBatch bounds the bytes of a batch of more than one frame: what one write may take, and what is written again if
 // the rest has to wait.
 const maxBatch = 64 << 10
@@ -54,7 +72,13 @@ type Overflowed struct{ Count int }
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
 // NewOutbox makes an outbox for limit messages (at least one) that is paused until Resume.
-func NewOutbox(limit int) *Outbox { return &Outbox{limit: max(limit, 1), paused: true} }
+func NewOutbox(limit int) *Outbox { return NewBoundOutbox(Bound{Messages: limit}) }
+
+// NewBoundOutbox makes an outbox that is paused until Resume.
+func NewBoundOutbox(b Bound) *Outbox {
+	b.Messages = max(b.Messages, 1)
+	return &Outbox{bound: b, paused: true}
+}
 
 // Send queues a message for this connection alone. It passes broadcasts that are held back.
 // The error is ErrHubStopped when the outbox was closed, ErrSendBufferFull when the message was dropped.
@@ -102,20 +126,64 @@ func (o *Outbox) PostSystemMessage(message any) {
 	o.schedule()
 }
 
-// push appends f to the queue at q, if its limit allows.
+// push appends f to the queue at q, if the bound lets it.
 func (o *Outbox) push(q **Batch, f *Frame) bool {
+	switch {
+	case o.fits(*q, f):
+		o.endEpisode()
+	case o.bound.Overflow == Disconnect:
+		o.drop(f)
+		o.dropAll(&o.queue)
+		o.dropAll(&o.held)
+		o.close(&Close{Reason: ReasonSlow})
+		return false
+	case o.bound.Overflow == DropOldest && o.fits(nil, f):
+		o.makeRoom(*q, f)
+	default:
+		o.drop(f)
+		return false
+	}
 	if *q == nil {
 		*q = batches.Get().(*Batch)
 	}
-	b := *q
-	if len(b.Frames) >= o.limit {
-		o.dropped++
-		return false
-	}
-	o.endEpisode()
-	b.Frames = append(b.Frames, f)
-	b.Bytes += f.Len()
+	(*q).Frames = append((*q).Frames, f)
+	(*q).Bytes += f.Len()
 	return true
+}
+
+func (o *Outbox) fits(b *Batch, f *Frame) bool {
+	if b == nil {
+		return o.bound.Bytes == 0 || f.Len() <= o.bound.Bytes
+	}
+	return len(b.Frames) < o.bound.Messages && (o.bound.Bytes == 0 || b.Bytes+f.Len() <= o.bound.Bytes)
+}
+
+// makeRoom drops from the front of b until f fits. That it then does is no end of the episode.
+func (o *Outbox) makeRoom(b *Batch, f *Frame) {
+	n := 0
+	for ; len(b.Frames)-n >= o.bound.Messages || o.bound.Bytes > 0 && b.Bytes+f.Len() > o.bound.Bytes; n++ {
+		b.Bytes -= b.Frames[n].Len()
+		o.drop(b.Frames[n])
+	}
+	b.shift(n)
+}
+
+func (o *Outbox) dropAll(q **Batch) {
+	if *q == nil {
+		return
+	}
+	for _, f := range (*q).Frames {
+		o.drop(f)
+	}
+	(*q).recycle()
+	*q = nil
+}
+
+func (o *Outbox) drop(f *Frame) {
+	o.dropped++
+	if o.onDrop != nil {
+		o.onDrop(f)
+	}
 }
 
 func (o *Outbox) endEpisode() {
@@ -171,6 +239,10 @@ func (o *Outbox) Resume() {
 func (o *Outbox) Close(m *Close) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.close(m)
+}
+
+func (o *Outbox) close(m *Close) bool {
 	if o.reason != ReasonNone {
 		return false
 	}
@@ -179,6 +251,19 @@ func (o *Outbox) Close(m *Close) bool {
 	o.control = append(o.control, m)
 	o.schedule()
 	return true
+}
+
+// SetHome says whose actor this is the mailbox of: a child of connections, that hub's. It is called before the outbox is shared.
+func (o *Outbox) SetHome(connections *actor.PID) { o.home = connections }
+
+// At reports whether connections is the outbox's home.
+func (o *Outbox) At(connections *actor.PID) bool { return o.home == connections }
+
+// OnDrop sets what is told of each message that is dropped, from whatever goroutine and with the outbox locked.
+func (o *Outbox) OnDrop(told func(*Frame)) {
+	o.mu.Lock()
+	o.onDrop = told
+	o.mu.Unlock()
 }
 
 // OnAbort sets what Abort calls: it frees an actor that a write blocks, without waiting. nil: nothing.
@@ -279,7 +364,7 @@ func (o *Outbox) Discard() {
 			o.dropped += m.Count
 		}
 	}
-	o.queue, o.held, o.control, o.cut = nil, nil, nil, nil
+	o.queue, o.held, o.control, o.cut, o.onDrop = nil, nil, nil, nil, nil
 	o.gone = true
 	if !o.running {
 		o.detach()
@@ -390,10 +475,16 @@ func (o *Outbox) take() *Batch {
 	}
 	b := batches.Get().(*Batch)
 	b.Frames, b.Bytes = append(b.Frames, o.queue.Frames[:n]...), size
-	rest := copy(o.queue.Frames, o.queue.Frames[n:])
-	clear(o.queue.Frames[rest:])
-	o.queue.Frames, o.queue.Bytes = o.queue.Frames[:rest], o.queue.Bytes-size
+	o.queue.shift(n)
+	o.queue.Bytes -= size
 	return b
+}
+
+// shift removes the first n frames.
+func (b *Batch) shift(n int) {
+	rest := copy(b.Frames, b.Frames[n:])
+	clear(b.Frames[rest:])
+	b.Frames = b.Frames[:rest]
 }
 
 func (b *Batch) recycle() {

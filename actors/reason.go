@@ -15,6 +15,7 @@ const (
 	ReasonPing                       // the peer did not answer a ping within the write wait
 	ReasonCrashed                    // the connection's actor or its message handler panicked
 	ReasonRefused                    // the hub had no place for it in time
+	ReasonSlow                       // it did not keep up, and is to be disconnected for that
 )
 
 type wording struct {
@@ -34,6 +35,7 @@ var reasons = [...]wording{
 	ReasonPing:         {"ping timeout", 1011, "ping timeout"},
 	ReasonCrashed:      {"crashed", 1011, "internal error"},
 	ReasonRefused:      {"refused", 1013, "try again later"},
+	ReasonSlow:         {"slow consumer", 1013, "slow consumer"},
 }
 
 func (r Reason) String() string { return r.at().name }

@@ -163,6 +163,7 @@ func compare(ctx context.Context, args []string) error {
 func (o *options) report(all []*measurement) error {
 	rows := summarize(all)
 	fmt.Println(thisMachine())
+	fmt.Println(disturbance(all))
 	if err := writeTables(os.Stdout, rows); err != nil {
 		return err
 	}

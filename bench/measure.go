@@ -21,19 +21,20 @@ type measurement struct {
 	Latency  []point            `json:"latency_ms,omitempty"`
 }
 
-// measure takes the server's and the load generator's CPU time and the wall time around run, which returns a count.
+// measure takes the CPU time of the server, the load generator and everybody else, and the wall time, around run, which
+// returns a count.
 func (s *session) measure(run func() (int64, error)) (*measurement, error) {
 	before, err := s.child.stats(true)
 	if err != nil {
 		return nil, err
 	}
-	own, start := cpuTime(), time.Now()
+	own, machine, start := cpuTime(), busyTime(), time.Now()
 	count, err := run()
 	if err != nil {
 		return nil, err
 	}
 	wall := time.Since(start)
-	own = cpuTime() - own
+	own, machine = cpuTime()-own, busyTime()-machine
 	after, err := s.child.stats(false)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,28 @@ func (s *session) measure(run func() (int64, error)) (*measurement, error) {
 		cpuPerDelivery.key: per(after.CPU - before.CPU),
 		"load_cpu_us":      per(own),
 		"per_s":            float64(count) / wall.Seconds(),
+		otherCores:         max(0, (machine-own-(after.CPU-before.CPU)).Seconds()/wall.Seconds()),
 	}}, nil
+}
+
+// otherCores is the key of how many cores were taken by processes that have nothing to do with the measurement.
+const otherCores = "other_cores"
+
+// busyTime is what all processes of the machine, and its host, have taken of its CPUs so far; 0 if nobody says.
+func busyTime() time.Duration {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	return parseBusy(string(stat))
+}
+
+func parseBusy(stat string) time.Duration {
+	var user, nice, system, idle, iowait, irq, softirq, steal time.Duration
+	if _, err := fmt.Sscanf(stat, "cpu %d %d %d %d %d %d %d %d", &user, &nice, &system, &idle, &iowait, &irq, &softirq, &steal); err != nil {
+		return 0
+	}
+	return (user + nice + system + steal) * (time.Second / 100) // in ticks of a hundredth, whatever the kernel's own
 }
 
 func (m *measurement) addLatency(h *histogram) {

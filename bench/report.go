@@ -188,6 +188,24 @@ func (m machine) String() string {
 	return fmt.Sprintf("%s, %d cores, Linux %s, %s", m.CPU, m.Cores, m.Kernel, m.Go)
 }
 
+// disturbance says how much of the machine others took while it measured.
+func disturbance(all []*measurement) string {
+	var cores []float64
+	for _, m := range all {
+		if v, ok := m.Values[otherCores]; ok {
+			cores = append(cores, v)
+		}
+	}
+	if len(cores) == 0 {
+		return "Nothing was timed."
+	}
+	said := fmt.Sprintf("Other processes took %s cores (median of the runs; at most %s).", figure(median(cores)), figure(slices.Max(cores)))
+	if median(cores) > 0.05*float64(runtime.NumCPU()) {
+		said += " That is much: latencies mean little, and ratios are rough."
+	}
+	return said
+}
+
 // writeJSON writes everything that was measured to a file.
 func writeJSON(path string, all []*measurement, rows []*row) error {
 	out, err := json.MarshalIndent(struct {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func run(system string, conns int, cpu float64) *measurement {
@@ -70,6 +71,25 @@ func TestAFailedWriteOfTheTableIsReported(t *testing.T) {
 	r.Close()
 	if err := writeTables(w, summarize([]*measurement{run(ours, 1000, 2)})); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
+	}
+}
+
+func TestOthersOnTheMachineAreMentioned(t *testing.T) {
+	with := func(cores float64) *measurement { return &measurement{Values: map[string]float64{otherCores: cores}} }
+	if s := disturbance([]*measurement{with(0.01), with(0.02), {Invalid: "lost"}}); s != "Other processes took 0.015 cores (median of the runs; at most 0.020)." {
+		t.Error(s)
+	}
+	if s := disturbance([]*measurement{with(1000)}); !strings.Contains(s, "That is much") {
+		t.Error(s)
+	}
+	if s := disturbance(nil); s != "Nothing was timed." {
+		t.Error(s)
+	}
+	if d := parseBusy("cpu  100 20 3 999 999 5 5 7 0 0\ncpu0 1 1 1 1"); d != 1300*time.Millisecond {
+		t.Error(d)
+	}
+	if parseBusy("nonsense") != 0 || busyTime() <= 0 {
+		t.Error("nonsense has no busy time, and this machine has some")
 	}
 }
 

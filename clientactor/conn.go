@@ -18,8 +18,8 @@ import (
 type Config struct {
 	WriteWait      time.Duration // to write what was handed to the socket, and for a pong
 	PingInterval   time.Duration
-	MaxMessageSize int64 // bytes of one incoming message; negative: no limit
-	SendBufSize    int   // messages queued for the peer
+	MaxMessageSize int64        // bytes of one incoming message; negative: no limit
+	Queue          actors.Bound // of what waits for the peer
 }
 
 // linger is how long a connection whose reading failed is kept half open, so that the peer gets to read why.
@@ -82,7 +82,7 @@ func New(ws *websocket.Conn, cfg Config, message func([]byte)) *Conn {
 }
 
 func newConn(cfg Config, message func([]byte)) *Conn {
-	return &Conn{cfg: cfg, message: message, box: actors.NewOutbox(cfg.SendBufSize), done: make(chan struct{})}
+	return &Conn{cfg: cfg, message: message, box: actors.NewBoundOutbox(cfg.Queue), done: make(chan struct{})}
 }
 
 func (c *Conn) attach(ws *websocket.Conn) {
@@ -126,36 +126,53 @@ func (c *Conn) ReadLoop() bool {
 	if !c.reading.CompareAndSwap(false, true) {
 		return false
 	}
-	defer func() { // also when the message handler ends the goroutine
-		c.box.PostUserMessage(readEnded{})
-		c.linger()
-	}()
-	for c.readOne() {
-	}
+	c.read()
 	return true
 }
 
-func (c *Conn) readOne() bool {
+func (c *Conn) read() {
+	handling := false
+	defer func() {
+		if handling { // the handler ended this goroutine, as a test's FailNow does; somebody has to read on
+			c.box.PostUserMessage(&handlerPanic{actors.NewGoexitError("OnMessage")})
+			go c.read()
+			return
+		}
+		c.box.PostUserMessage(readEnded{})
+		c.linger()
+	}()
+	for {
+		data, err := c.readOne()
+		if err != nil {
+			return
+		}
+		if data == nil {
+			continue
+		}
+		handling = true
+		err = actors.Fence("OnMessage", func() { c.message(data) })
+		handling = false
+		if err != nil {
+			c.box.PostUserMessage(&handlerPanic{err})
+		}
+	}
+}
+
+// readOne returns the next message, or nil when nobody wants it.
+func (c *Conn) readOne() ([]byte, error) {
 	ctx := context.Background() // a context that could end would cost a timer a message, and the close frame
 	if c.lent != nil {
 		ctx = c.lent.ctx
 	}
 	_, r, err := c.ws.Reader(ctx)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	if c.message == nil || c.box.Reason() != actors.ReasonNone {
 		_, err = io.Copy(io.Discard, r)
-		return err == nil
+		return nil, err
 	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return false
-	}
-	if err := actors.Fence("OnMessage", func() { c.message(data) }); err != nil {
-		c.box.PostUserMessage(&handlerPanic{err})
-	}
-	return true
+	return io.ReadAll(r)
 }
 
 // linger gives the peer the time to read a close frame that the library has just written: closing a socket on which input

@@ -19,7 +19,7 @@ import (
 )
 
 var standard = clientactor.Config{
-	WriteWait: 5 * time.Second, PingInterval: time.Minute, MaxMessageSize: 512, SendBufSize: 16,
+	WriteWait: 5 * time.Second, PingInterval: time.Minute, MaxMessageSize: 512, Queue: actors.Bound{Messages: 16},
 }
 
 // serve upgrades every request, runs the connection's actor and both pumps, and hands the connection to the test.

@@ -41,8 +41,11 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func newWire(conn net.Conn) *wire {
 	w := &wire{Conn: conn}
-	if tcp, ok := conn.(syscall.Conn); ok {
-		w.raw, _ = tcp.SyscallConn()
+	switch c := conn.(type) { // not whatever has a SyscallConn: a type around these may do more in its Write
+	case *net.TCPConn:
+		w.raw, _ = c.SyscallConn()
+	case *net.UnixConn:
+		w.raw, _ = c.SyscallConn()
 	}
 	w.tryFn = w.tryOnce
 	return w

@@ -23,6 +23,9 @@ type Config struct {
 	BroadcastBuf, RegisterBuf int
 	// ChannelTimeout is how long an operation waits for a place in those queues. <= 0: actors.DefaultChannelTimeout (5 s).
 	ChannelTimeout time.Duration
+	// MaxSubscribers bounds how many subscribers Accept and AcceptSSE let in. <= 0: no bound. What is registered by other
+	// ways counts, and is not refused.
+	MaxSubscribers int
 	// DrainTimeout bounds how long a stop takes. <= 0: actors.DefaultDrainTimeout (5 s).
 	DrainTimeout time.Duration
 
@@ -31,6 +34,9 @@ type Config struct {
 	OnConnect    func(actors.Subscriber)
 	OnDisconnect func(actors.Subscriber)
 	OnError      func(op string, err error)
+	// OnDrop is told of each message that was dropped because a subscriber's queue was full. While more than
+	// 1024 of these calls wait, messages dropped are counted (see actors.Dropped) and OnDrop is not called for them.
+	OnDrop func(s actors.Subscriber, data []byte)
 	// OnTimeout is told that an operation ("register", "unregister", "broadcast") gave up waiting. For operations sent
 	// as messages it runs in the listener, for function calls on the caller's goroutine before the call returns.
 	OnTimeout func(op string)

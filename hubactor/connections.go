@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -18,6 +19,8 @@ type connections struct {
 	foreign map[actors.Subscriber]*entry
 	parked  []*actors.Adopt // foreign subscribers that came again before they had quite left
 	serial  uint64
+	onDrop  bool
+	drops   atomic.Int64 // dropped messages that wait for OnDrop
 
 	draining *actors.Drain
 	limit    *time.Timer // of draining
@@ -38,9 +41,9 @@ type (
 	overdue struct{ last bool }
 )
 
-func connectionsProps(link *actors.Link) *actor.Props {
+func connectionsProps(cfg Config, link *actors.Link) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}}
+		return &connections{link: link, onDrop: cfg.OnDrop != nil, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}}
 	})
 }
 
@@ -83,6 +86,9 @@ func (c *connections) adopt(ctx actor.Context, m *actors.Adopt) {
 	if isForeign && c.foreign[m.Subscriber] != nil {
 		c.parked = append(c.parked, m) // Close comes before the next Send: one actor after the other
 		return
+	}
+	if c.onDrop {
+		watchDrops(c.link, &c.drops, m.Subscriber, m.Outbox)
 	}
 	c.serial++
 	pid, err := ctx.SpawnNamed(m.Props, m.Kind+"-"+strconv.FormatUint(c.serial, 10))

@@ -3,6 +3,7 @@ package hubactor
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,7 @@ func (h *hub) tree() []actors.Spec {
 			// Resumed, not restarted: its state is nothing but its children, and protoactor stops them on a restart.
 			Name: "connections", Kind: actors.Permanent, Recovery: actors.Resume,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  connectionsProps(h.link),
+			Props:  connectionsProps(h.cfg, h.link),
 		},
 		{
 			Name: "registry", Kind: actors.Permanent, Recovery: actors.Restart,
@@ -62,6 +63,10 @@ func (h *hub) tree() []actors.Spec {
 
 func (h *hub) Receive(ctx actor.Context) {
 	defer h.recover(ctx)
+	if v := reflect.ValueOf(ctx.Message()); v.Kind() == reflect.Pointer && v.IsNil() {
+		h.cfg.Logger.Warn("wskit: hub ignored a nil message", "type", v.Type().String())
+		return
+	}
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		h.start(ctx)
@@ -85,7 +90,9 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actors.Register:
 		h.register(ctx, m)
 	case *actors.Unregister:
-		h.submit(ctx, m)
+		if actors.CheckSubscriber(m.Subscriber) == nil {
+			h.submit(ctx, m)
+		}
 	case *actors.Broadcast:
 		if m.Frame == nil {
 			h.cfg.Logger.Warn("wskit: broadcast without a frame ignored")
@@ -139,6 +146,7 @@ func (h *hub) start(ctx actor.Context) {
 		Members: new(atomic.Int64), Done: h.done,
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout,
 	}
+	h.link.Gate.Limit(h.cfg.MaxSubscribers, func() int { return int(h.link.Members.Load()) })
 	if h.cfg.Redis != nil {
 		h.link.Redis = child("redis")
 	}

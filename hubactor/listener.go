@@ -1,6 +1,9 @@
 package hubactor
 
 import (
+	"bytes"
+	"sync/atomic"
+
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 )
@@ -10,6 +13,27 @@ import (
 type listener struct {
 	cfg  Config
 	link *actors.Link
+}
+
+// dropped, from an outbox: a message found no room.
+type dropped struct {
+	sub   actors.Subscriber
+	frame *actors.Frame
+	drops *atomic.Int64 // how many of these wait
+}
+
+// maxDrops is how many dropped messages wait for OnDrop.
+const maxDrops = 1024
+
+// watchDrops has OnDrop called for what box drops.
+func watchDrops(link *actors.Link, drops *atomic.Int64, sub actors.Subscriber, box *actors.Outbox) {
+	box.OnDrop(func(f *actors.Frame) {
+		if drops.Add(1) > maxDrops {
+			drops.Add(-1)
+			return
+		}
+		link.System.Root.Send(link.Listener, &dropped{sub, f, drops})
+	})
 }
 
 // timedOut, from the hub: an operation that came as a message found no place in time.
@@ -33,6 +57,9 @@ func (l *listener) Receive(ctx actor.Context) {
 		l.pass(ctx, m)
 	case *actors.Failed:
 		l.failed(ctx, m)
+	case *dropped:
+		m.drops.Add(-1)
+		l.run(ctx, "OnDrop", func() { l.cfg.OnDrop(m.sub, bytes.Clone(m.frame.Payload())) })
 	case *timedOut:
 		if l.cfg.OnTimeout != nil {
 			l.run(ctx, "OnTimeout", func() { l.cfg.OnTimeout(m.op.String()) })

@@ -37,6 +37,9 @@ func (r *registry) Receive(ctx actor.Context) {
 		}
 	case *actors.Register:
 		r.register(ctx, m)
+		if m.Reserved {
+			r.link.Gate.Unreserve()
+		}
 	case *actors.Unregister:
 		if each := r.index[m.Subscriber]; each != nil {
 			each.Outbox.Close(&actors.Close{Reason: actors.ReasonUnregistered})
@@ -83,8 +86,11 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 		}
 		r.remove(ctx, old.Member) // it is on its way out
 	}
-	box := m.Outbox
-	if box == nil {
+	var box *actors.Outbox
+	if c, ok := m.Subscriber.(actors.Connection); ok {
+		box = c.Outbox()
+	}
+	if box == nil || !box.At(r.link.Connections) {
 		adopt := newForeign(m.Subscriber)
 		box = adopt.Outbox
 		ctx.Send(r.link.Connections, adopt)
