@@ -41,8 +41,13 @@ export class Panel {
     this.jump = find(".jump");
     this.jump.addEventListener("click", () => this.toNewest());
     this.pinned = true;
+    this.top = 0; // scrollTop, when last seen
     this.scroll.addEventListener("scroll", () => {
-      this.pinned = this.scroll.scrollHeight - this.scroll.scrollTop - this.scroll.clientHeight < 24;
+      const top = this.scroll.scrollTop;
+      const atEnd = this.scroll.scrollHeight - top - this.scroll.clientHeight < 24;
+      // Only who scrolls up leaves the newest: the end also moves away when the list shrinks or grows.
+      this.pinned = atEnd || (this.pinned && top >= this.top);
+      this.top = top;
       this.jump.hidden = this.jump.hidden || this.pinned;
     });
     new ResizeObserver(() => this.pinned && this.list.childElementCount > 0 && this.toNewest()).observe(this.scroll);
@@ -113,6 +118,7 @@ export class Panel {
     this.pinned = true;
     this.jump.hidden = true;
     this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.top = this.scroll.scrollTop;
   }
 
   // tick ends a second: what was counted in it goes to the charts.

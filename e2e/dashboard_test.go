@@ -1,0 +1,296 @@
+// Package e2e tests examples/dashboard as its visitors meet it: the built program, on a real Redis, in a real Chromium.
+//
+//	go test -count=1 .                             # -count=1, for what is tested is not part of this module
+//	E2E_SHOTS=/some/folder go test -count=1 .      # leaves pictures there
+//
+// Without chromium all is skipped; without redis-server an embedded one takes its place.
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// TestDashboard holds all tests, so that they share one build and one browser. Each has servers and tabs of its own.
+func TestDashboard(t *testing.T) {
+	b := startBrowser(t)
+	program := build(t)
+
+	t.Run("InstancesOnOneRedisAreOne", func(t *testing.T) {
+		redis := startRedis(t)
+		onA, onB := startServer(t, program, "-redis", redis), startServer(t, program, "-redis", redis)
+		awaitSubscribers(t, redis, 2)
+		a, b := b.open(t, onA), b.open(t, onB)
+		nameA, nameB := a.awaitLive(t, 2, "on").Instance, b.awaitLive(t, 2, "on").Instance
+		if nameA == nameB || nameA == "" || nameB == "" {
+			t.Errorf("the instances call themselves %q and %q", nameA, nameB)
+		}
+
+		// Delivery is in order, also through Redis: were a message to arrive twice, it would do so before a later one of the
+		// other tab. So it is enough to look once all have arrived.
+		const html = `<b>bold</b> <img src="/x" onerror="document.title='owned'"> & "quotes"`
+		a.typed(t, "first, ünïcode")
+		a.enter(t)
+		everywhere := []string{"first, ünïcode"}
+		for i, text := range []string{"second", html, html + " again", "fifth", "sixth"} {
+			awaitTexts(t, everywhere, a, b)
+			sender := []*tab{b, a}[i%2]
+			sender.typed(t, text)
+			sender.click(t, "#send")
+			everywhere = append(everywhere, text)
+		}
+		awaitTexts(t, everywhere, a, b)
+
+		for _, at := range []struct {
+			*tab
+			froms []string
+		}{
+			{a, []string{"", nameB, "", nameB, "", nameB}},
+			{b, []string{nameA, "", nameA, "", nameA, ""}},
+		} {
+			v := at.view(t)
+			for kind, p := range v.panels() {
+				if got := p.texts(); !slices.Equal(got, everywhere) {
+					t.Errorf("%s on %s shows %q, want %q", kind, v.Instance, got, everywhere)
+				}
+				for i, m := range p.Messages {
+					if m.From != at.froms[i] {
+						t.Errorf("%s on %s says that %q is from %q, want %q", kind, v.Instance, m.Text, m.From, at.froms[i])
+					}
+					if m.Elements != 0 {
+						t.Errorf("%s on %s made HTML of %q", kind, v.Instance, m.Text)
+					}
+				}
+				if len(p.Notices) != 0 {
+					t.Errorf("%s on %s has notices: %q", kind, v.Instance, p.Notices)
+				}
+			}
+			if v.Title != "wskit dashboard" {
+				t.Errorf("the title became %q", v.Title)
+			}
+			at.shot(t, "two-instances-"+map[*tab]string{a: "a", b: "b"}[at.tab])
+		}
+
+		// Each instance counts its own.
+		third := b.browser.open(t, onA)
+		third.awaitLive(t, 4, "on")
+		a.awaitLive(t, 4, "on")
+		b.awaitLive(t, 2, "on")
+		third.silent(t)
+		third.close(t)
+		a.awaitLive(t, 2, "on")
+		a.silent(t)
+		b.silent(t)
+	})
+
+	for _, screen := range []screen{
+		{"Phone", 390, 844, true},
+		{"Desktop", 1280, 800, false},
+	} {
+		t.Run("Fits"+screen.name, func(t *testing.T) {
+			tab := b.open(t, startServer(t, program), screen.emulate()...)
+			tab.awaitLive(t, 2, "off")
+			var texts []string
+			for _, scheme := range []string{"light", "dark"} {
+				name := strings.ToLower(screen.name) + "-" + scheme
+				tab.do(t, colorScheme(scheme))
+				tab.shot(t, name+"-before")
+				tab.fits(t, screen, scheme)
+
+				tab.tapOrClick(t, screen, "#text")
+				tab.keys(t, "written on a "+name)
+				tab.fits(t, screen, scheme)
+				tab.tapOrClick(t, screen, "#send")
+				texts = append(texts, "written on a "+name)
+				awaitTexts(t, texts, tab)
+
+				// What does not break by itself must not push the page apart, and a draft of many lines not the button out.
+				wide := strings.Repeat("unbreakable", 30)
+				tab.insert(t, wide+strings.Repeat("\nanother line", 20))
+				tab.fits(t, screen, scheme)
+				tab.tapOrClick(t, screen, "#send")
+				texts = append(texts, wide+strings.Repeat("\nanother line", 20))
+				awaitTexts(t, texts, tab)
+				tab.typed(t, "a draft")
+				tab.fits(t, screen, scheme)
+				tab.shot(t, name)
+				tab.enter(t)
+				texts = append(texts, "a draft")
+				awaitTexts(t, texts, tab)
+			}
+			tab.silent(t)
+		})
+	}
+
+	for _, end := range []struct {
+		name string
+		stop func(*testing.T, *server)
+	}{
+		{"Restart", func(t *testing.T, s *server) { s.drain(t) }},
+		{"Crash", func(t *testing.T, s *server) { s.kill(t) }},
+	} {
+		t.Run("PanelsComeBackAfterA"+end.name, func(t *testing.T) {
+			shot := strings.ToLower(end.name)
+			s := startServer(t, program)
+			tab := b.open(t, s)
+			tab.awaitLive(t, 2, "off")
+			tab.typed(t, "before")
+			tab.click(t, "#send")
+			awaitTexts(t, []string{"before"}, tab)
+			tab.silent(t)
+
+			end.stop(t, s)
+			tab.await(t, "both panels to notice", func(v view) bool {
+				return v.WS.State == "reconnecting" && v.SSE.State == "reconnecting" && v.Connected == "–"
+			})
+			tab.typed(t, "kept")
+			tab.click(t, "#send")
+			tab.await(t, "a word about what was not sent", func(v view) bool {
+				return v.Problem == "Not sent: the server cannot be reached." && v.Box == "kept"
+			})
+			tab.shot(t, shot+"-lost")
+
+			startServer(t, program, "-addr", s.addr)
+			tab.awaitLive(t, 2, "off")
+			tab.click(t, "#send") // what was not sent is still in the box
+			awaitTexts(t, []string{"before", "kept"}, tab)
+			tab.typed(t, "after")
+			tab.enter(t)
+			awaitTexts(t, []string{"before", "kept", "after"}, tab)
+			for kind, p := range tab.view(t).panels() {
+				if len(p.Notices) != 2 || !strings.HasPrefix(p.Notices[0], "Connection lost") || !strings.HasPrefix(p.Notices[1], "Back after ") {
+					t.Errorf("%s has the notices %q", kind, p.Notices)
+				}
+			}
+			tab.shot(t, shot+"-back")
+			tab.silent(t, "net::ERR_", "WebSocket connection to") // what the browser itself says of each attempt
+		})
+	}
+
+	t.Run("ListsFollowWhileADraftGrows", func(t *testing.T) {
+		tab := b.open(t, startServer(t, program))
+		tab.awaitLive(t, 2, "off")
+		tall := "tall" + strings.Repeat("\nline", 40)
+		tab.insert(t, tall)
+		tab.click(t, "#send")
+		awaitTexts(t, []string{tall}, tab)
+		// The draft grows right after the frame that showed a message.
+		evaluate[chromedp.Void](t, tab, `(() => {
+			const box = document.querySelector("#text");
+			const seen = new MutationObserver(() => {
+				seen.disconnect();
+				setTimeout(() => { box.value = "\n".repeat(20) + "draft"; box.dispatchEvent(new Event("input")); });
+			});
+			seen.observe(document.querySelector(".ws .messages"), { childList: true });
+			fetch("/send", { method: "POST", body: "next" });
+		})()`)
+		tab.await(t, "next", func(v view) bool {
+			return len(v.WS.Messages) == 2 && len(v.SSE.Messages) == 2 && strings.HasSuffix(v.Box, "draft")
+		})
+		evaluate[chromedp.Void](t, tab, `fetch("/send", { method: "POST", body: "last" })`)
+		tab.await(t, "last", func(v view) bool { return len(v.WS.Messages) == 3 && len(v.SSE.Messages) == 3 })
+		left := evaluate[[]float64](t, tab, `[...document.querySelectorAll(".scroll")].map((e) => e.scrollHeight - e.scrollTop - e.clientHeight)`)
+		jumps := evaluate[int](t, tab, `document.querySelectorAll(".jump:not([hidden])").length`)
+		if jumps != 0 || left[0] > 1 || left[1] > 1 {
+			t.Errorf("the lists do not follow: %v below, %d buttons", left, jumps)
+		}
+	})
+
+	t.Run("SIGTERMDrains", func(t *testing.T) {
+		s := startServer(t, program)
+		tab := b.open(t, s)
+		tab.awaitLive(t, 2, "off")
+		tab.typed(t, "last words")
+		tab.enter(t)
+		awaitTexts(t, []string{"last words"}, tab)
+		s.drain(t)
+		if said := s.said.String(); !strings.Contains(said, "draining 2 connections…") {
+			t.Errorf("it does not say that it drains 2 connections:\n%s", said)
+		}
+		v := tab.await(t, "both panels to notice", func(v view) bool { return v.WS.State != "live" && v.SSE.State != "live" })
+		for kind, p := range v.panels() {
+			if got := p.texts(); !slices.Equal(got, []string{"last words"}) {
+				t.Errorf("%s shows %q", kind, got)
+			}
+		}
+	})
+}
+
+// awaitTexts waits until both panels of all tabs show these messages and no others.
+func awaitTexts(t *testing.T, want []string, tabs ...*tab) {
+	t.Helper()
+	for _, tab := range tabs {
+		tab.await(t, fmt.Sprintf("%q in both panels", want[len(want)-1]), func(v view) bool {
+			return slices.Equal(v.WS.texts(), want) && slices.Equal(v.SSE.texts(), want)
+		})
+	}
+	for _, tab := range tabs {
+		tab.await(t, "an empty box", func(v view) bool { return v.Box == "" && v.Problem == "" })
+	}
+}
+
+// screen is a size to try.
+type screen struct {
+	name          string
+	width, height int64
+	phone         bool
+}
+
+func (s screen) emulate() []chromedp.Action[chromedp.Void] {
+	if s.phone {
+		return steps(chromedp.EmulateViewport(s.width, s.height,
+			chromedp.EmulateScale(2), chromedp.EmulatePortrait, chromedp.EmulateMobile, chromedp.EmulateTouch))
+	}
+	return steps(chromedp.EmulateViewport(s.width, s.height))
+}
+
+// fits checks that all is in sight, that the box to write in and its button can be used, and that the colors are those of
+// the scheme.
+func (tab *tab) fits(t *testing.T, s screen, scheme string) {
+	t.Helper()
+	l := tab.layout(t)
+	check := func(ok bool, format string, args ...any) {
+		t.Helper()
+		if !ok {
+			t.Errorf("%s, %s: %s", s.name, scheme, fmt.Sprintf(format, args...))
+		}
+	}
+	check(l.Width == float64(s.width) && l.Height == float64(s.height) && l.Zoom == 1,
+		"the page takes %v by %v at zoom %v", l.Width, l.Height, l.Zoom)
+	check(l.ScrollWidth <= l.Width, "the page is %v wide", l.ScrollWidth)
+	check(l.ScrollHeight <= l.Height, "the page is %v high", l.ScrollHeight)
+	check(len(l.Outside) == 0, "beyond the sides: %q", l.Outside)
+	check(len(l.Panels) == 2, "%d panels", len(l.Panels))
+	for name, p := range map[string]place{"box": l.Box, "button": l.Button} {
+		check(p.within(l), "the %s is at %+v, not in sight", name, p)
+		check(p.Hit, "something covers the %s", name)
+		check(p.bottom()-p.Y >= 44, "the %s is %v high, too low for a finger", name, p.bottom()-p.Y)
+	}
+	for i, p := range l.Panels {
+		check(p.within(l) && p.bottom() <= l.Box.Y, "panel %d is at %+v", i, p)
+		check(p.W >= 300 && p.H >= 200, "panel %d has only %v by %v", i, p.W, p.H)
+	}
+	if len(l.Panels) == 2 {
+		ws, sse := l.Panels[0], l.Panels[1]
+		if s.phone {
+			check(ws.bottom() <= sse.Y && ws.X == sse.X, "the panels are not one above the other: %+v", l.Panels)
+		} else {
+			check(ws.right() <= sse.X && ws.Y == sse.Y, "the panels are not side by side: %+v", l.Panels)
+		}
+	}
+
+	ink, inkErr := luminance(l.Ink)
+	paper, paperErr := luminance(l.Paper)
+	if err := errors.Join(inkErr, paperErr); err != nil {
+		t.Fatal(err)
+	}
+	check(l.Dark == (scheme == "dark"), "the browser says dark: %v", l.Dark)
+	check((ink > paper) == l.Dark, "%s on %s", l.Ink, l.Paper)
+	contrast := (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05)
+	check(contrast >= 7, "the contrast of text is %.1f, want 7", contrast)
+}
