@@ -613,7 +613,7 @@ func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return fmt.Errorf("wskit: accept SSE: %w", err)
 	}
-	return c.stream.Serve(w, r, DefaultWriteWait, hub.up().Done)
+	return c.stream.Serve(hub.up().Life, w, r, DefaultWriteWait)
 }
 
 // Event is the envelope of BroadcastJSON.

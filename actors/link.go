@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,9 @@ type Link struct {
 	Redis                                *actor.PID // nil without Redis
 	System                               *actor.ActorSystem
 	Gate                                 *Gate
-	Members                              *atomic.Int64 // written by the registry alone
-	Done                                 <-chan struct{}
+	Members                              *atomic.Int64   // written by the registry alone
+	Life                                 context.Context // ends when the hub has ended
+	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
 	Patience                             time.Duration // the channel timeout
 	OnTimeout                            func(op string)
@@ -38,12 +40,12 @@ func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {
 		case <-limit.C:
 		}
 	}
-	done := make(chan struct{})
-	close(done)
+	life, end := context.WithCancel(context.Background())
+	end()
 	gate := NewGate(0, 0, 0, func(Operation) {})
 	gate.Stop()
 	return &Link{
 		Hub: pid, Listener: pid, Connections: pid, Registry: pid, System: system, Gate: gate,
-		Members: new(atomic.Int64), Done: done, Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout,
+		Members: new(atomic.Int64), Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout,
 	}
 }

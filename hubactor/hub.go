@@ -1,11 +1,11 @@
 package hubactor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +23,7 @@ type hub struct {
 	link  *actors.Link
 	specs []actors.Spec
 
-	done     chan struct{}
-	closeOne sync.Once
+	end      context.CancelFunc
 	late     *time.Timer // finishes a stop that takes too long
 	stopping bool
 }
@@ -74,7 +73,7 @@ func (h *hub) Receive(ctx actor.Context) {
 		h.drain(ctx)
 	case *actor.Stopped:
 		h.late.Stop()
-		h.finish()
+		h.end()
 	case *actor.Terminated:
 		if !h.stopping {
 			h.Ended(m.Who)
@@ -137,13 +136,14 @@ func (h *hub) start(ctx actor.Context) {
 	child := func(name string) *actor.PID { return actor.NewPID(self.Address, self.Id+"/"+name) }
 	registry := child("registry")
 	places := h.cfg
-	h.done = make(chan struct{})
+	life, end := context.WithCancel(context.Background())
+	h.end = end
 	h.link = &actors.Link{
 		Hub: self, Listener: child("listener"), Connections: child("connections"), Registry: registry,
 		System: system,
 		Gate: actors.NewGate(places.RegisterBuf, places.RegisterBuf, places.BroadcastBuf,
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
-		Members: new(atomic.Int64), Done: h.done,
+		Members: new(atomic.Int64), Life: life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout,
 	}
 	h.link.Gate.Limit(h.cfg.MaxSubscribers, func() int { return int(h.link.Members.Load()) })
@@ -226,11 +226,7 @@ func (h *hub) drain(ctx actor.Context) {
 		patience.Stop()
 	}
 	// A child that user code blocks keeps the tree from ending; nobody shall wait for that.
-	h.late = time.AfterFunc(grace, h.finish)
-}
-
-func (h *hub) finish() {
-	h.closeOne.Do(func() { close(h.done) })
+	h.late = time.AfterFunc(grace, h.end)
 }
 
 func (h *hub) list(ctx actor.Context, m *actors.Tree) {

@@ -11,10 +11,11 @@ import (
 type loop struct {
 	mu    sync.Mutex
 	ended bool
-	runs  chan func() // at most one: a mailbox is not scheduled again before its run has begun
+	runs  chan func()
 }
 
-func newLoop() *loop { return &loop{runs: make(chan func(), 1)} }
+// A mailbox is not scheduled again before its run has begun; beside that run there are the two calls of Serve.
+func newLoop() *loop { return &loop{runs: make(chan func(), 3)} }
 
 // Throughput implements actor.Dispatcher.
 func (l *loop) Throughput() int { return actors.Connections().Throughput() }
@@ -30,14 +31,21 @@ func (l *loop) Schedule(fn func()) {
 	l.runs <- fn
 }
 
+// call runs fn on the handler's goroutine too, if that has not returned.
+func (l *loop) call(fn func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.runs <- fn
+	}
+}
+
 // end is called by the handler's goroutine when it has run the mailbox for the last time.
 func (l *loop) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
-	select {
-	case fn := <-l.runs:
-		actors.Connections().Schedule(fn)
-	default:
+	for len(l.runs) > 0 {
+		actors.Connections().Schedule(<-l.runs)
 	}
 }

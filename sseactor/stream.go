@@ -3,10 +3,10 @@
 package sseactor
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -20,18 +20,16 @@ const KeepAlive = 15 * time.Second
 type Stream struct {
 	box  *actors.Outbox
 	loop *loop // nil: made without a response to serve
-	done chan struct{}
-	end  sync.Once
 
 	// Of the actor, which runs on the goroutine of Serve while that has not returned.
-	out *response // nil: not attached, or not any more
-	err error     // why the stream ended, if not by the hub
+	out     *response // nil: not attached, or not any more
+	started bool
+	over    bool
+	err     error // why the stream ended, if not by the hub
 }
 
 // New makes a stream that queues size messages and is never attached.
-func New(size int) *Stream {
-	return &Stream{box: actors.NewOutbox(size), done: make(chan struct{})}
-}
+func New(size int) *Stream { return &Stream{box: actors.NewOutbox(size)} }
 
 // NewServed makes a stream for Serve.
 func NewServed(size int) *Stream {
@@ -77,48 +75,47 @@ func (s *Stream) Refuse(r actors.Reason) {
 	}
 }
 
-// Serve answers the request with the stream and blocks until it ends: with nil when the hub closed it or hubDone is
-// closed, with the request context's error when the client left, else with the error of the failed write.
-func (s *Stream) Serve(w http.ResponseWriter, r *http.Request, wait time.Duration, hubDone <-chan struct{}) error {
+// Serve answers the request with the stream and blocks until it ends: with nil when the hub closed it or hub ended,
+// with the request context's error when the client left, else with the error of the failed write.
+func (s *Stream) Serve(hub context.Context, w http.ResponseWriter, r *http.Request, wait time.Duration) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
-	out := &response{w: w, rc: http.NewResponseController(w), wait: wait}
-	s.err = out.write(nil) // the headers: now the client knows that the stream is open
+	out := &response{w: w, rc: http.NewResponseController(w), wait: wait, lasting: r.ProtoMajor == 1}
 	s.out = out
 	defer s.loop.end()
 	defer func() { s.out = nil; out.detach() }()
 	s.box.OnAbort(out.cut)
-	if s.err != nil {
-		s.box.PostUserMessage(left{})
+
+	request := r.Context()
+	defer context.AfterFunc(request, func() { s.loop.call(func() { s.leave(request.Err()) }) })()
+	// An actor that is gone, or never was, can close nothing.
+	defer context.AfterFunc(hub, func() { s.loop.call(func() { s.over = true }) })()
+	if err := out.write(nil); err != nil { // the headers: now the client knows that the stream is open
+		s.leave(err)
 	}
 	s.box.Resume()
-	out.idle = time.AfterFunc(KeepAlive, func() { s.box.PostUserMessage(beat{}) })
-	defer out.idle.Stop()
+	beat := time.AfterFunc(KeepAlive, func() { s.box.PostUserMessage(beat{}) })
+	defer beat.Stop()
+	out.beat = beat
 
-	gone := r.Context().Done()
-	for {
-		select {
-		case <-s.done:
-			// net/http ends the context when a write fails; one that took too long is not a client that left.
-			if err := r.Context().Err(); s.err != nil && err != nil && !errors.Is(s.err, os.ErrDeadlineExceeded) {
-				return err
-			}
-			return s.err
-		case run := <-s.loop.runs:
-			run()
-		case <-gone:
-			gone = nil
-			if s.err == nil {
-				s.err = r.Context().Err()
-			}
-			s.box.PostUserMessage(left{})
-		case <-hubDone: // an actor that is gone, or never was, can close nothing
-			return s.err
-		}
+	for !s.over {
+		(<-s.loop.runs)()
 	}
+	// net/http ends the context when a write fails; one that took too long is not a client that left.
+	if err := request.Err(); s.err != nil && err != nil && !errors.Is(s.err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return s.err
 }
 
-func (s *Stream) ended() { s.end.Do(func() { close(s.done) }) }
+// leave has the actor end because of err.
+func (s *Stream) leave(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+	s.box.PostUserMessage(left{})
+	s.over = s.over || !s.started // one that comes later ends by itself
+}

@@ -35,6 +35,7 @@ type response struct {
 	late      atomic.Bool // it was used all the same
 	fail      error
 	panics    bool
+	proto     int // of the request
 }
 
 func (r *response) used() {
@@ -80,7 +81,9 @@ func open(ctx context.Context, w *response) (*sseactor.Stream, <-chan error) {
 	spawn(s)
 	result := make(chan error, 1)
 	go func() {
-		err := s.Serve(w, httptest.NewRequest("GET", "/", nil).WithContext(ctx), 10*time.Second, nil)
+		r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
+		r.ProtoMajor = w.proto
+		err := s.Serve(context.Background(), w, r, 10*time.Second)
 		w.over.Store(true)
 		result <- err
 	}()
@@ -115,22 +118,38 @@ func TestAStreamWritesWhatIsQueuedAndEndsWithNilWhenItIsClosed(t *testing.T) {
 	}
 }
 
-func TestEachWriteHasADeadlineThatIsLiftedAfterwards(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &response{}
-		s, result := open(t.Context(), w)
-		send(t, s, "one")
-		s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
-		<-result
-		if n := len(w.deadlines); n < 4 || n%2 != 0 {
-			t.Fatalf("deadlines %v", w.deadlines)
-		}
-		for i, d := range w.deadlines {
-			if lift := i%2 == 1; lift != d.IsZero() || !lift && !d.Equal(time.Now().Add(10*time.Second)) {
-				t.Errorf("deadline %d: %v", i, d)
+func TestEachWriteHasTheWriteWaitAndTheLastDeadlineIsLifted(t *testing.T) {
+	const wait = 10 * time.Second
+	for proto := 1; proto <= 2; proto++ {
+		synctest.Test(t, func(t *testing.T) {
+			w := &response{proto: proto}
+			s, result := open(t.Context(), w)
+			synctest.Wait()
+			for range 20 {
+				send(t, s, "x")
+				synctest.Wait()
+				d := w.deadlines[len(w.deadlines)-1]
+				if proto == 2 { // there a deadline that passes between two writes would end the stream
+					if !d.IsZero() {
+						t.Errorf("left in place: %v", d)
+					}
+					d = w.deadlines[len(w.deadlines)-2]
+				}
+				if left := time.Until(d); left < wait || left > wait*5/4 {
+					t.Errorf("HTTP/%d: a write had %v", proto, left)
+				}
+				time.Sleep(time.Second)
 			}
-		}
-	})
+			if n := len(w.deadlines); proto == 1 && n > 8 {
+				t.Errorf("set %d times for 20 writes", n)
+			}
+			s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
+			<-result
+			if d := w.deadlines[len(w.deadlines)-1]; !d.IsZero() {
+				t.Errorf("HTTP/%d: %v is left in place at the end", proto, d)
+			}
+		})
+	}
 }
 
 func TestAStreamEndsWithTheContextsErrorWhenTheClientLeaves(t *testing.T) {
@@ -214,7 +233,7 @@ func TestAClientThatHasStoppedReadingCannotOutlastAnAbort(t *testing.T) {
 	s, result := sseactor.NewServed(8), make(chan error, 1)
 	spawn(s)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		result <- s.Serve(w, r, time.Hour, nil)
+		result <- s.Serve(context.Background(), w, r, time.Hour)
 	}))
 	defer srv.Close()
 	resp, err := http.Get(srv.URL)
