@@ -71,7 +71,7 @@ func (c *connections) Receive(ctx actor.Context) {
 		for id := range c.entries {
 			m.names = append(m.names, id)
 		}
-		m.reply <- m.names
+		answer(m.reply, m.names)
 	case *actors.Crash:
 		panic(m.Reason)
 	case *actor.Stopping:

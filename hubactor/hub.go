@@ -83,7 +83,7 @@ func (h *hub) Receive(ctx actor.Context) {
 			h.Handle(ctx, m)
 		}
 	case *actors.Describe:
-		m.Reply <- h.link
+		answer(m.Reply, h.link)
 	case *actors.Open:
 		h.link.Gate.Open()
 	case *actors.Register:
@@ -105,7 +105,7 @@ func (h *hub) Receive(ctx actor.Context) {
 			ctx.Send(h.link.Redis, m)
 		}
 	case *actors.Count:
-		m.Reply <- int(h.link.Members.Load())
+		answer(m.Reply, int(h.link.Members.Load()))
 	case *actors.Tree:
 		h.list(ctx, m)
 	case *actors.Shutdown:
@@ -135,13 +135,12 @@ func (h *hub) start(ctx actor.Context) {
 	system, self := ctx.ActorSystem(), ctx.Self()
 	child := func(name string) *actor.PID { return actor.NewPID(self.Address, self.Id+"/"+name) }
 	registry := child("registry")
-	places := h.cfg
 	life, end := context.WithCancel(context.Background())
 	h.end = end
 	h.link = &actors.Link{
 		Hub: self, Listener: child("listener"), Connections: child("connections"), Registry: registry,
 		System: system,
-		Gate: actors.NewGate(places.RegisterBuf, places.RegisterBuf, places.BroadcastBuf,
+		Gate: actors.NewGate(h.cfg.RegisterBuf, h.cfg.RegisterBuf, h.cfg.BroadcastBuf,
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
 		Members: new(atomic.Int64), Life: life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout,
@@ -194,8 +193,14 @@ func (h *hub) publish(ctx actor.Context, m *actors.Publish) {
 	if m.Frame != nil {
 		h.submit(ctx, &actors.Broadcast{Frame: m.Frame})
 	}
-	if m.Reply != nil {
-		m.Reply <- nil
+	answer(m.Reply, nil)
+}
+
+// answer sends a reply to whoever asked. A channel that has no room for it, against the agreement, must not block the hub.
+func answer[T any](to chan<- T, v T) {
+	select {
+	case to <- v:
+	default:
 	}
 }
 
