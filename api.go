@@ -247,13 +247,16 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 }
 
 // Register makes sub a subscriber; it gets every broadcast made after Register returned. Registering it again changes
-// nothing. On a stopped hub sub is closed. A nil sub (also a nil pointer) or one that is not comparable is logged and ignored.
+// nothing, and neither does registering a closed client. On a stopped hub sub is closed. A nil sub (also a nil pointer) or one that is not comparable is logged and ignored.
 //
 // Register, Unregister and Broadcast hand over and return. While the queue is full they wait, up to the channel timeout;
 // then OnTimeout is called and the operation never happens. Operations of one goroutine are applied in the order it made them.
 func (h *Hub) Register(sub Subscriber) {
 	if h == nil || !usable(sub) {
 		h.warn("Register ignored: nil hub, or subscriber nil or not comparable")
+		return
+	}
+	if closed(sub) {
 		return
 	}
 	if err := h.enter(&actors.Register{Subscriber: sub}); errors.Is(err, ErrHubStopped) {
@@ -285,6 +288,9 @@ func (h *Hub) Broadcast(data []byte) {
 func (h *Hub) RegisterContext(ctx context.Context, sub Subscriber) error {
 	if h == nil || ctx == nil || !usable(sub) {
 		return fmt.Errorf("%w: nil hub or context, or subscriber nil or not comparable", ErrInvalidArgument)
+	}
+	if closed(sub) {
+		return ErrHubStopped
 	}
 	err := h.up().Gate.EnterContext(ctx, &actors.Register{Subscriber: sub})
 	if errors.Is(err, ErrHubStopped) {
@@ -686,9 +692,9 @@ const closeWait = 100 * time.Millisecond
 
 // closeLate closes what was registered with a stopped hub, whose actors are gone.
 func (h *Hub) closeLate(sub Subscriber) {
-	l, closed := h.up(), make(chan struct{})
+	l, done := h.up(), make(chan struct{})
 	go func() {
-		defer close(closed)
+		defer close(done)
 		if err := actors.Fence("Close", sub.Close); err != nil {
 			l.Log.Error("wskit: crash", "who", "Close", "error", err)
 		}
@@ -696,7 +702,7 @@ func (h *Hub) closeLate(sub Subscriber) {
 	limit := time.NewTimer(closeWait)
 	defer limit.Stop()
 	select {
-	case <-closed:
+	case <-done:
 	case <-limit.C:
 	}
 }
@@ -765,6 +771,12 @@ func usable(sub Subscriber) bool {
 	}
 	c, ok := sub.(actors.Connection)
 	return !ok || c.Outbox() != nil
+}
+
+// closed reports whether sub is a client that is closed already: there is nothing to register.
+func closed(sub Subscriber) bool {
+	c, ok := sub.(actors.Connection)
+	return ok && c.Outbox().Reason() != actors.ReasonNone
 }
 
 // checkRequest answers a request that cannot be accepted.

@@ -95,17 +95,19 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 		box = adopt.Outbox
 		ctx.Send(r.link.Connections, adopt)
 	}
-	if box.Reason() != actors.ReasonNone {
-		return // closed before it was registered
+	joined := actors.Member{Subscriber: m.Subscriber, Outbox: box}
+	if box.Reason() != actors.ReasonNone { // it has come and gone already
+		ctx.Send(r.link.Listener, &actors.Connected{Member: joined})
+		ctx.Send(r.link.Listener, &actors.Disconnected{Member: joined, Reason: box.Reason()})
+		return
 	}
 	if r.cfg.OnConnect != nil {
 		box.Hold()
 	}
 	box.SetJoined(true)
-	new := actors.Member{Subscriber: m.Subscriber, Outbox: box}
-	r.add(new)
+	r.add(joined)
 	r.link.Members.Store(int64(len(r.members)))
-	ctx.Send(r.link.Listener, &actors.Connected{Member: new})
+	ctx.Send(r.link.Listener, &actors.Connected{Member: joined})
 }
 
 func (r *registry) add(m actors.Member) {

@@ -164,8 +164,8 @@ func TestALostSubscriptionSetsNoMoreFreeThanTheHubCanTake(t *testing.T) {
 	srv := redistest.Start(t)
 	proxy := redistest.Proxy(t, srv.Addr())
 	h := newHub(t, redistest.Client(t, proxy.Addr()), "many", func(h *hub) {
-		h.each = 20 * time.Microsecond
-		h.link.Patience = 100 * time.Millisecond // far less than the hub needs for all of it
+		h.each = 200 * time.Microsecond
+		h.link.Patience = time.Second // far less than the hub needs for all of it
 	})
 	h.subscribe()
 	if err := within(t, 2*time.Second, h.publish("first"), "an answer"); err != nil {

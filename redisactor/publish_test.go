@@ -206,8 +206,10 @@ func TestAPublishWhoseAnswerIsLostIsNotSentAgain(t *testing.T) {
 		if !redistest.Until(8*time.Second, func() bool { return within(t, 3*time.Second, a.publish("probe"), "an answer") == nil }) {
 			t.Error("publishing does not recover")
 		}
-		if n := proxy.Commands("publish") - a.times("probe"); n > 1+len(want) {
-			t.Errorf("%d messages made %d times PUBLISH", 1+len(want), n)
+		// The answer to the last probe may be here before its echo.
+		published := func() int { return proxy.Commands("publish") - a.times("probe") }
+		if !redistest.Until(time.Second, func() bool { return published() <= 1+len(want) }) {
+			t.Errorf("%d messages made %d times PUBLISH", 1+len(want), published())
 		}
 		a.getsOnce(time.Second, append(want, "first"))
 		for _, p := range append(want, "first") {

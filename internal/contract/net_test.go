@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -90,9 +89,6 @@ func serve(t testing.TB, hub *wskit.Hub, how serving) *server {
 	})
 	return s
 }
-
-// quiet is for servers whose handlers are made to panic.
-var quiet = log.New(io.Discard, "", 0)
 
 func (s *server) host() string { return s.Listener.Addr().String() }
 

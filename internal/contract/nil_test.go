@@ -13,8 +13,10 @@ import (
 	"github.com/wskit/wskit"
 )
 
+var noContext context.Context
+
 // incomparable is a Subscriber that == panics on.
-type incomparable struct{ list []int }
+type incomparable struct{ _ []int }
 
 func (incomparable) Send([]byte) bool { return true }
 func (incomparable) Close()           {}
@@ -70,7 +72,7 @@ func TestNilIsAnErrorOrANoOpAndNeverAPanic(t *testing.T) {
 		func() { nilHub.Run(ctx) }, func() { nilHub.Register(&probe{}) }, func() { nilHub.Unregister(&probe{}) }, func() { nilHub.Broadcast(nil) },
 		func() { must(nilHub.BroadcastEvent(ctx, 1)) }, func() { must(nilHub.BroadcastJSON(ctx, "", 1)) }, func() { nilHub.SubscribeToRedis(ctx) },
 		func() { _ = nilHub.SubscriberCount() }, func() { _ = nilHub.PID() },
-		func() { hub.Run(nil) }, func() { hub.SubscribeToRedis(nil) }, func() { _ = hub.BroadcastEvent(nil, 1) }, func() { _ = hub.BroadcastJSON(nil, "", nil) },
+		func() { hub.Run(noContext) }, func() { hub.SubscribeToRedis(noContext) }, func() { _ = hub.BroadcastEvent(noContext, 1) }, func() { _ = hub.BroadcastJSON(noContext, "", nil) },
 		func() { hub.Register(nil) }, func() { hub.Register(nilProbe) }, func() { hub.Register(nilClient) }, func() { hub.Register(nilSSE) },
 		func() { hub.Register(incomparable{}) }, func() { hub.Register(holder{[]int{1}}) }, func() { hub.Register(funcSubscriber(func() {})) }, func() { hub.Register(funcSubscriber(nil)) },
 		func() { hub.Unregister(nil) }, func() { hub.Unregister(nilProbe) }, func() { hub.Unregister(nilClient) }, func() { hub.Unregister(nilSSE) },

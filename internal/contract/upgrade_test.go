@@ -251,9 +251,8 @@ type countingConn struct {
 }
 
 func (c *countingConn) Write(p []byte) (int, error) {
-	n, err := c.TCPConn.Write(p)
-	c.n.Add(int64(n))
-	return n, err
+	c.n.Add(int64(len(p))) // before the peer can have it
+	return c.TCPConn.Write(p)
 }
 
 // "NewClient on a connection that the caller accepted or dialled itself works too, whether or not the hub runs yet."
