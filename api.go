@@ -380,7 +380,7 @@ func (h *Hub) SubscriberCount() int {
 	if h == nil || h.attached == nil && h.link.Load() == nil {
 		return 0
 	}
-	return int(h.up().Members.Load())
+	return h.up().Gate.Members()
 }
 
 // PID is the hub's actor, for messages of package actors. It spawns the hub if nothing has yet.
@@ -468,13 +468,14 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
 	}
-	if err := hub.reserve(w); err != nil {
+	c, cfg := &Client{hub: hub}, hub.clientConfig(clientOpts)
+	place, err := hub.reserve(w)
+	if err != nil {
 		return nil, err
 	}
-	c := &Client{hub: hub}
-	conn, err := clientactor.Accept(w, r, acceptOpts, hub.clientConfig(clientOpts), c.handler())
+	defer place.giveBack()
+	conn, err := clientactor.Accept(w, r, acceptOpts, cfg, c.handler())
 	if err != nil {
-		hub.up().Gate.Unreserve()
 		return nil, err
 	}
 	c.conn = conn
@@ -482,7 +483,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		conn.Watch(ctx)
 	}
 	c.adopt()
-	if err := hub.admit(c); err != nil {
+	if err := place.take(c); err != nil {
 		conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
 		return nil, fmt.Errorf("wskit: accept: %w", err)
 	}
@@ -609,12 +610,14 @@ func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return ErrFlusherNotSupported
 	}
-	if err := hub.reserve(w); err != nil {
+	place, err := hub.reserve(w)
+	if err != nil {
 		return err
 	}
+	defer place.giveBack()
 	c := &SSEClient{hub: hub, stream: sseactor.NewServed(DefaultSendBufSize)}
 	c.adopt()
-	if err := hub.admit(c); err != nil {
+	if err := place.take(c); err != nil {
 		c.stream.Refuse(actors.ReasonRefused)
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return fmt.Errorf("wskit: accept SSE: %w", err)
@@ -672,17 +675,10 @@ func (h *Hub) enter(op actors.Operation) error {
 	err := l.Gate.Enter(op, l.Patience)
 	if errors.Is(err, ErrTimeout) && l.OnTimeout != nil {
 		if err := actors.Fence("OnTimeout", func() { l.OnTimeout(op.Op().String()) }); err != nil {
-			l.System.Root.Send(l.Listener, &actors.Failed{Op: "OnTimeout", Err: err, Attempt: 1})
+			f := actors.UserFailed("OnTimeout", err)
+			f.Log(l.Log)
+			l.System.Root.Send(l.Listener, f)
 		}
-	}
-	return err
-}
-
-// admit registers a connection that has a place reserved.
-func (h *Hub) admit(sub Subscriber) error {
-	err := h.enter(&actors.Register{Subscriber: sub, Reserved: true})
-	if err != nil {
-		h.up().Gate.Unreserve()
 	}
 	return err
 }
@@ -696,7 +692,7 @@ func (h *Hub) closeLate(sub Subscriber) {
 	go func() {
 		defer close(done)
 		if err := actors.Fence("Close", sub.Close); err != nil {
-			l.Log.Error("wskit: crash", "who", "Close", "error", err)
+			actors.UserFailed("Close", err).Log(l.Log)
 		}
 	}()
 	limit := time.NewTimer(closeWait)
@@ -757,7 +753,8 @@ func (c *SSEClient) adopt() {
 // adopt has the hub run a connection's actor. A hub that stopped before the message was sent may not have seen it.
 func (h *Hub) adopt(m *actors.Adopt, refuse func(actors.Reason)) {
 	l := h.up()
-	m.Outbox.SetHome(l.Connections)
+	m.Outbox.SetHome(l.Connections, m.Subscriber)
+	m.Outbox.OnDrop(l.OnDrop)
 	l.System.Root.Send(l.Connections, m)
 	if l.Gate.Stopped() {
 		refuse(actors.ReasonShutdown)
@@ -794,14 +791,34 @@ func checkRequest(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	return nil
 }
 
-// reserve keeps a place for a connection, or answers that there is none.
-func (h *Hub) reserve(w http.ResponseWriter) error {
+// place is one that the hub keeps for a connection that is about to be registered.
+type place struct {
+	hub   *Hub
+	taken bool
+}
+
+// reserve keeps a place, or answers that there is none.
+func (h *Hub) reserve(w http.ResponseWriter) (*place, error) {
 	if h.up().Gate.Reserve() {
-		return nil
+		return &place{hub: h}, nil
 	}
 	w.Header().Set("Retry-After", "5") // seconds
 	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
-	return fmt.Errorf("wskit: accept: %w", ErrTooManySubscribers)
+	return nil, fmt.Errorf("wskit: accept: %w", ErrTooManySubscribers)
+}
+
+// take registers a connection, with which the place goes to the registry.
+func (p *place) take(sub Subscriber) error {
+	err := p.hub.enter(&actors.Register{Subscriber: sub, Reserved: true})
+	p.taken = err == nil
+	return err
+}
+
+// giveBack is deferred: whatever went wrong, by a panic of the caller's code too, a place that was not taken is free again.
+func (p *place) giveBack() {
+	if !p.taken {
+		p.hub.up().Gate.Unreserve()
+	}
 }
 
 // same is a == b, also for contexts of types that == panics on.

@@ -38,9 +38,9 @@ type Gate struct {
 	inside  []Operation     // admitted before Open
 	post    func(Operation) // to the registry; must not block, nor call the gate
 
-	capacity int        // for subscribers; 0: no bound
-	reserved int        // places for subscribers that are not members yet
-	members  func() int // how many there are
+	capacity int // for subscribers; 0: no bound
+	reserved int // places for subscribers that are not members yet
+	members  int
 }
 
 type gateState uint8
@@ -63,15 +63,15 @@ func NewGate(register, unregister, broadcast int, post func(Operation)) *Gate {
 	return &Gate{places: [ops]int{register, unregister, broadcast}, post: post}
 }
 
-// Limit bounds the subscribers that Reserve lets in; members says how many there are. It is called before the gate is shared.
-func (g *Gate) Limit(capacity int, members func() int) { g.capacity, g.members = capacity, members }
+// Limit bounds the subscribers that Reserve lets in; 0: no bound. It is called before the gate is shared.
+func (g *Gate) Limit(capacity int) { g.capacity = capacity }
 
 // Reserve keeps a place for a subscriber that is about to come; false means that there is none left. Each place is given
-// back with Unreserve, after the subscriber has become a member or when it does not.
+// back: with SetMembers by the registry that takes its registration, or with Unreserve when there will be none.
 func (g *Gate) Reserve() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.capacity > 0 && g.reserved+g.members() >= g.capacity {
+	if g.capacity > 0 && g.reserved+g.members >= g.capacity {
 		return false
 	}
 	g.reserved++
@@ -83,6 +83,23 @@ func (g *Gate) Unreserve() {
 	g.mu.Lock()
 	g.reserved--
 	g.mu.Unlock()
+}
+
+// SetMembers notes how many members the registry has; reserved gives a place back that one of them had until now.
+func (g *Gate) SetMembers(n int, reserved bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members = n
+	if reserved {
+		g.reserved--
+	}
+}
+
+// Members is how many members there are.
+func (g *Gate) Members() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members
 }
 
 // Enter admits op, waiting for a place for at most patience. The error is ErrTimeout, and then op never happens, or

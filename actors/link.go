@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -18,12 +17,12 @@ type Link struct {
 	Redis                                *actor.PID // nil without Redis
 	System                               *actor.ActorSystem
 	Gate                                 *Gate
-	Members                              *atomic.Int64   // written by the registry alone
 	Life                                 context.Context // ends when the hub has ended
 	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
 	Patience                             time.Duration // the channel timeout
 	OnTimeout                            func(op string)
+	OnDrop                               func(Subscriber, *Frame) // for Outbox.OnDrop
 }
 
 // ResolveLink asks the hub actor at pid for its Link. A hub that is not there, or does not answer for the channel timeout, is
@@ -46,6 +45,6 @@ func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {
 	gate.Stop()
 	return &Link{
 		Hub: pid, Listener: pid, Connections: pid, Registry: pid, System: system, Gate: gate,
-		Members: new(atomic.Int64), Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout,
+		Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout,
 	}
 }

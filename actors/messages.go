@@ -48,7 +48,7 @@ type (
 	Open struct{}
 	// Count asks for the number of members.
 	Count struct{ Reply chan<- int }
-	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. Timeout 0 means the hub's own.
+	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. A Timeout shortens the hub's own.
 	Shutdown struct{ Timeout time.Duration }
 	// Describe asks for the hub's Link.
 	Describe struct{ Reply chan<- *Link }

@@ -22,8 +22,8 @@ type Outbox struct {
 	system  []any
 
 	bound     Bound
-	onDrop    func(*Frame) // told of each dropped message, with the lock held; nil: nobody
-	dropped   int          // in the current episode
+	onDrop    func(Subscriber, *Frame) // nil: nobody is told
+	dropped   int                      // in the current episode
 	reason    Reason
 	holding   bool
 	paused    bool
@@ -34,6 +34,7 @@ type Outbox struct {
 	gone      bool // the actor has stopped
 	cut       func()
 	home      *actor.PID
+	owner     Subscriber
 
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
@@ -66,8 +67,12 @@ const (
 // the rest has to wait.
 const maxBatch = 64 << 10
 
-// Overflowed is what an Outbox tells its actor when an episode of dropping has ended: how many messages it cost.
-type Overflowed struct{ Count int }
+// Overflowed is what an Outbox tells its actor, and that its supervisor, when an episode of dropping has ended: how many
+// messages it cost whom.
+type Overflowed struct {
+	Subscriber Subscriber
+	Count      int
+}
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
@@ -182,13 +187,13 @@ func (o *Outbox) dropAll(q **Batch) {
 func (o *Outbox) drop(f *Frame) {
 	o.dropped++
 	if o.onDrop != nil {
-		o.onDrop(f)
+		o.onDrop(o.owner, f)
 	}
 }
 
 func (o *Outbox) endEpisode() {
 	if o.dropped > 0 {
-		o.control = append(o.control, &Overflowed{Count: o.dropped})
+		o.control = append(o.control, &Overflowed{Subscriber: o.owner, Count: o.dropped})
 		o.dropped = 0
 	}
 }
@@ -253,18 +258,17 @@ func (o *Outbox) close(m *Close) bool {
 	return true
 }
 
-// SetHome says whose actor this is the mailbox of: a child of connections, that hub's. It is called before the outbox is shared.
-func (o *Outbox) SetHome(connections *actor.PID) { o.home = connections }
+// SetHome says whose actor this is the mailbox of: owner's, a child of that hub's connections. It is called before the outbox is shared.
+func (o *Outbox) SetHome(connections *actor.PID, owner Subscriber) {
+	o.home, o.owner = connections, owner
+}
 
 // At reports whether connections is the outbox's home.
 func (o *Outbox) At(connections *actor.PID) bool { return o.home == connections }
 
-// OnDrop sets what is told of each message that is dropped, from whatever goroutine and with the outbox locked.
-func (o *Outbox) OnDrop(told func(*Frame)) {
-	o.mu.Lock()
-	o.onDrop = told
-	o.mu.Unlock()
-}
+// OnDrop sets what is told of each message that is dropped, from whatever goroutine and with the outbox locked. It is called
+// before the outbox is shared; nil: nobody is told.
+func (o *Outbox) OnDrop(told func(Subscriber, *Frame)) { o.onDrop = told }
 
 // OnAbort sets what Abort calls: it frees an actor that a write blocks, without waiting. nil: nothing.
 func (o *Outbox) OnAbort(cut func()) {

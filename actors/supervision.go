@@ -220,6 +220,11 @@ func NewFailed(who *actor.PID, reason any, d Decision) *Failed {
 	return &Failed{Op: who.Id, Err: NewPanicError(who.Id, reason), Attempt: d.Attempt, Action: d.Action}
 }
 
+// UserFailed describes a panic in a callback: that call is over, and nothing else.
+func UserFailed(op string, err error) *Failed {
+	return &Failed{Op: op, Err: err, Attempt: 1, Action: ActResume}
+}
+
 // Log writes the failure: a panic at Error with its stack, anything else at Warn.
 func (f *Failed) Log(log *slog.Logger) {
 	if log == nil {

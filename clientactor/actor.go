@@ -60,7 +60,7 @@ func (c *connection) Receive(ctx actor.Context) {
 	case tick:
 		c.tick()
 	case *actors.Overflowed:
-		ctx.Request(ctx.Parent(), m)
+		ctx.Send(ctx.Parent(), m)
 	case *handlerPanic:
 		ctx.Send(ctx.Parent(), &actors.Failed{Op: "OnMessage", Err: m.err, Action: actors.ActStop, Attempt: 1})
 		c.box.Close(&actors.Close{Reason: actors.ReasonCrashed})

@@ -19,7 +19,7 @@ type wire struct {
 	raw     syscall.RawConn // nil: no non-blocking write, as with TLS
 	tryFn   func(fd uintptr) bool
 	wait    time.Duration // the write wait
-	written func(error)   // called when a batch that had to wait is out, or failed
+	written func(error)   // called when a batch that had to wait is out, or writing failed
 
 	mu     sync.Mutex
 	busy   bool   // a goroutine owns the socket
@@ -142,7 +142,7 @@ func (w *wire) finish(p []byte, pooled *[]byte, isBatch bool) {
 		}
 		w.mu.Unlock()
 		if !more {
-			if isBatch {
+			if isBatch || err != nil {
 				w.written(err)
 			}
 			return

@@ -60,6 +60,7 @@ func (c Config) withDefaults() Config {
 	if c.DrainTimeout <= 0 {
 		c.DrainTimeout = actors.DefaultDrainTimeout
 	}
+	c.DrainTimeout = min(c.DrainTimeout, 365*24*time.Hour) // adding to it must not overflow
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

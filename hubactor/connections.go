@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -19,8 +18,6 @@ type connections struct {
 	foreign map[actors.Subscriber]*entry
 	parked  []*actors.Adopt // foreign subscribers that came again before they had quite left
 	serial  uint64
-	onDrop  bool
-	drops   atomic.Int64 // dropped messages that wait for OnDrop
 
 	draining *actors.Drain
 	limit    *time.Timer // of draining
@@ -37,13 +34,15 @@ type (
 		names []string
 		reply chan<- []string
 	}
+	// allLeft, from itself: all that those who left had reported has been handled.
+	allLeft struct{}
 	// overdue, from its own timer: the drain deadline has passed; last, and nothing will end what still runs.
 	overdue struct{ last bool }
 )
 
-func connectionsProps(cfg Config, link *actors.Link) *actor.Props {
+func connectionsProps(link *actors.Link) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &connections{link: link, onDrop: cfg.OnDrop != nil, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}}
+		return &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}}
 	})
 }
 
@@ -57,9 +56,7 @@ func (c *connections) Receive(ctx actor.Context) {
 	case *actors.Members:
 		m.Reply <- c.joined()
 	case *actors.Overflowed:
-		if e := c.entries[ctx.Sender().GetId()]; e != nil {
-			ctx.Send(c.link.Listener, &actors.Dropped{Subscriber: e.Subscriber, Count: m.Count})
-		}
+		ctx.Send(c.link.Listener, &actors.Dropped{Subscriber: m.Subscriber, Count: m.Count})
 	case *actors.Failed: // from a connection that caught a panic in user code
 		m.Log(c.link.Log)
 		ctx.Send(c.link.Listener, m)
@@ -67,6 +64,8 @@ func (c *connections) Receive(ctx actor.Context) {
 		c.drain(ctx, m)
 	case *overdue:
 		c.overdue(ctx, m)
+	case *allLeft:
+		answer(c.draining.Done, struct{}{})
 	case *listed:
 		for id := range c.entries {
 			m.names = append(m.names, id)
@@ -86,9 +85,6 @@ func (c *connections) adopt(ctx actor.Context, m *actors.Adopt) {
 	if isForeign && c.foreign[m.Subscriber] != nil {
 		c.parked = append(c.parked, m) // Close comes before the next Send: one actor after the other
 		return
-	}
-	if c.onDrop {
-		watchDrops(c.link, &c.drops, m.Subscriber, m.Outbox)
 	}
 	c.serial++
 	pid, err := ctx.SpawnNamed(m.Props, m.Kind+"-"+strconv.FormatUint(c.serial, 10))
@@ -122,7 +118,7 @@ func (c *connections) ended(ctx actor.Context, who *actor.PID) {
 	if len(c.entries) == 0 {
 		// Maps keep the room of their busiest hour.
 		c.entries, c.foreign = map[string]*entry{}, map[actors.Subscriber]*entry{}
-		c.drained()
+		c.drained(ctx)
 	}
 }
 
@@ -156,7 +152,7 @@ func (c *connections) joined() []actors.Member {
 func (c *connections) drain(ctx actor.Context, m *actors.Drain) {
 	c.draining = m
 	if len(c.entries) == 0 {
-		c.drained()
+		c.drained(ctx)
 		return
 	}
 	for _, e := range c.entries {
@@ -171,7 +167,7 @@ func (c *connections) overdue(ctx actor.Context, m *overdue) {
 	}
 	if m.last {
 		c.link.Log.Warn("wskit: connections left behind by the drain timeout", "count", len(c.entries))
-		c.drained()
+		c.drained(ctx)
 		return
 	}
 	for _, e := range c.entries {
@@ -185,10 +181,10 @@ func (c *connections) remind(ctx actor.Context, after time.Duration, m *overdue)
 	c.limit = time.AfterFunc(after, func() { root.Send(self, m) })
 }
 
-func (c *connections) drained() {
-	if c.draining != nil && c.draining.Done != nil {
-		c.draining.Done <- struct{}{}
-		c.draining.Done = nil
+// drained is for when nobody is left. What the last ones reported may still be in the mailbox: their end overtook it.
+func (c *connections) drained(ctx actor.Context) {
+	if c.draining != nil {
+		ctx.Send(ctx.Self(), &allLeft{})
 	}
 }
 

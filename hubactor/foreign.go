@@ -23,8 +23,10 @@ type foreign struct {
 	closed  bool
 }
 
-func newForeign(sub actors.Subscriber) *actors.Adopt {
+func newForeign(link *actors.Link, sub actors.Subscriber) *actors.Adopt {
 	box := actors.NewOutbox(ForeignBuf)
+	box.SetHome(link.Connections, sub)
+	box.OnDrop(link.OnDrop)
 	box.Resume()
 	// The default dispatcher: a goroutine while there is work, since user code may block.
 	props := actor.PropsFromProducer(func() actor.Actor { return &foreign{sub: sub, box: box} },
@@ -37,7 +39,7 @@ func (f *foreign) Receive(ctx actor.Context) {
 	case *actors.Batch:
 		f.send(ctx, m.Frames)
 	case *actors.Overflowed:
-		ctx.Request(ctx.Parent(), m)
+		ctx.Send(ctx.Parent(), m)
 	case *actors.Close:
 		f.closing = true
 		f.endIfDrained(ctx)
@@ -66,7 +68,7 @@ func (f *foreign) send(ctx actor.Context, frames []*actors.Frame) {
 		}
 	})
 	for _, n := range episodes {
-		ctx.Request(ctx.Parent(), &actors.Overflowed{Count: n})
+		ctx.Send(ctx.Parent(), &actors.Overflowed{Subscriber: f.sub, Count: n})
 	}
 	if err != nil {
 		f.report(ctx, "Send", err)
@@ -94,7 +96,7 @@ func (f *foreign) close(ctx actor.Context) {
 	}
 	f.closed = true
 	if f.dropped > 0 {
-		ctx.Request(ctx.Parent(), &actors.Overflowed{Count: f.dropped})
+		ctx.Send(ctx.Parent(), &actors.Overflowed{Subscriber: f.sub, Count: f.dropped})
 	}
 	if err := actors.Isolate("Close", f.sub.Close); err != nil {
 		f.report(ctx, "Close", err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -46,7 +45,7 @@ func (h *hub) tree() []actors.Spec {
 			// Resumed, not restarted: its state is nothing but its children, and protoactor stops them on a restart.
 			Name: "connections", Kind: actors.Permanent, Recovery: actors.Resume,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  connectionsProps(h.cfg, h.link),
+			Props:  connectionsProps(h.link),
 		},
 		{
 			Name: "registry", Kind: actors.Permanent, Recovery: actors.Restart,
@@ -105,12 +104,12 @@ func (h *hub) Receive(ctx actor.Context) {
 			ctx.Send(h.link.Redis, m)
 		}
 	case *actors.Count:
-		answer(m.Reply, int(h.link.Members.Load()))
+		answer(m.Reply, h.link.Gate.Members())
 	case *actors.Tree:
 		h.list(ctx, m)
 	case *actors.Shutdown:
 		if m.Timeout > 0 {
-			h.cfg.DrainTimeout = m.Timeout
+			h.cfg.DrainTimeout = min(m.Timeout, h.cfg.DrainTimeout)
 		}
 		ctx.Stop(ctx.Self())
 	case *actors.Crash:
@@ -142,10 +141,13 @@ func (h *hub) start(ctx actor.Context) {
 		System: system,
 		Gate: actors.NewGate(h.cfg.RegisterBuf, h.cfg.RegisterBuf, h.cfg.BroadcastBuf,
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
-		Members: new(atomic.Int64), Life: life, Done: life.Done(),
+		Life: life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout,
 	}
-	h.link.Gate.Limit(h.cfg.MaxSubscribers, func() int { return int(h.link.Members.Load()) })
+	h.link.Gate.Limit(h.cfg.MaxSubscribers)
+	if h.cfg.OnDrop != nil {
+		h.link.OnDrop = dropTeller(system.Root, h.link.Listener)
+	}
 	if h.cfg.Redis != nil {
 		h.link.Redis = child("redis")
 	}

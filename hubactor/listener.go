@@ -17,23 +17,24 @@ type listener struct {
 
 // dropped, from an outbox: a message found no room.
 type dropped struct {
-	sub   actors.Subscriber
-	frame *actors.Frame
-	drops *atomic.Int64 // how many of these wait
+	sub     actors.Subscriber
+	frame   *actors.Frame
+	waiting *atomic.Int64 // how many of these there are
 }
 
 // maxDrops is how many dropped messages wait for OnDrop.
 const maxDrops = 1024
 
-// watchDrops has OnDrop called for what box drops.
-func watchDrops(link *actors.Link, drops *atomic.Int64, sub actors.Subscriber, box *actors.Outbox) {
-	box.OnDrop(func(f *actors.Frame) {
-		if drops.Add(1) > maxDrops {
-			drops.Add(-1)
+// dropTeller is what has OnDrop called for what outboxes drop.
+func dropTeller(root *actor.RootContext, listener *actor.PID) func(actors.Subscriber, *actors.Frame) {
+	waiting := new(atomic.Int64)
+	return func(sub actors.Subscriber, f *actors.Frame) {
+		if waiting.Add(1) > maxDrops {
+			waiting.Add(-1)
 			return
 		}
-		link.System.Root.Send(link.Listener, &dropped{sub, f, drops})
-	})
+		root.Send(listener, &dropped{sub, f, waiting})
+	}
 }
 
 // timedOut, from the hub: an operation that came as a message found no place in time.
@@ -58,7 +59,7 @@ func (l *listener) Receive(ctx actor.Context) {
 	case *actors.Failed:
 		l.failed(ctx, m)
 	case *dropped:
-		m.drops.Add(-1)
+		m.waiting.Add(-1)
 		l.run(ctx, "OnDrop", func() { l.cfg.OnDrop(m.sub, bytes.Clone(m.frame.Payload())) })
 	case *timedOut:
 		if l.cfg.OnTimeout != nil {
@@ -82,7 +83,7 @@ func (l *listener) connected(ctx actor.Context, m *actors.Connected) {
 func (l *listener) failed(ctx actor.Context, m *actors.Failed) {
 	if l.cfg.OnError != nil {
 		if err := actors.Isolate("OnError", func() { l.cfg.OnError(m.Op, m.Err) }); err != nil {
-			l.cfg.Logger.Error("wskit: crash", "who", "OnError", "error", err) // telling OnError would not help
+			actors.UserFailed("OnError", err).Log(l.cfg.Logger) // telling OnError would not help
 		}
 	}
 	l.pass(ctx, m)
@@ -90,7 +91,7 @@ func (l *listener) failed(ctx actor.Context, m *actors.Failed) {
 
 func (l *listener) run(ctx actor.Context, op string, fn func()) {
 	if err := actors.Isolate(op, fn); err != nil {
-		f := &actors.Failed{Op: op, Err: err, Attempt: 1, Action: actors.ActResume}
+		f := actors.UserFailed(op, err)
 		f.Log(l.cfg.Logger)
 		l.failed(ctx, f)
 	}

@@ -37,9 +37,6 @@ func (r *registry) Receive(ctx actor.Context) {
 		}
 	case *actors.Register:
 		r.register(ctx, m)
-		if m.Reserved {
-			r.link.Gate.Unreserve()
-		}
 	case *actors.Unregister:
 		if each := r.index[m.Subscriber]; each != nil {
 			each.Outbox.Close(&actors.Close{Reason: actors.ReasonUnregistered})
@@ -73,13 +70,19 @@ func (r *registry) rebuild(ctx actor.Context) {
 		for _, each := range list {
 			r.add(each)
 		}
-		r.link.Members.Store(int64(len(r.members)))
+		r.link.Gate.SetMembers(len(r.members), false)
 	case <-patience.C:
 		panic(errors.New("wskit: registry got no answer from connections"))
 	}
 }
 
 func (r *registry) register(ctx actor.Context, m *actors.Register) {
+	reserved := m.Reserved
+	defer func() {
+		if reserved {
+			r.link.Gate.Unreserve()
+		}
+	}()
 	if old := r.index[m.Subscriber]; old != nil {
 		if old.Outbox.Reason() == actors.ReasonNone {
 			return
@@ -91,7 +94,7 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 		box = c.Outbox()
 	}
 	if box == nil || !box.At(r.link.Connections) {
-		adopt := newForeign(m.Subscriber)
+		adopt := newForeign(r.link, m.Subscriber)
 		box = adopt.Outbox
 		ctx.Send(r.link.Connections, adopt)
 	}
@@ -106,7 +109,8 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 	}
 	box.SetJoined(true)
 	r.add(joined)
-	r.link.Members.Store(int64(len(r.members)))
+	r.link.Gate.SetMembers(len(r.members), reserved) // before OnConnect asks
+	reserved = false
 	ctx.Send(r.link.Listener, &actors.Connected{Member: joined})
 }
 
@@ -129,7 +133,7 @@ func (r *registry) remove(ctx actor.Context, m actors.Member) {
 		if last == 0 {
 			r.members, r.index = nil, map[actors.Subscriber]*member{} // maps keep the room of their busiest hour
 		}
-		r.link.Members.Store(int64(last))
+		r.link.Gate.SetMembers(last, false)
 	}
 	if m.Outbox.SetJoined(false) {
 		ctx.Send(r.link.Listener, &actors.Disconnected{Member: m, Reason: m.Outbox.Reason()})

@@ -173,12 +173,19 @@ func (l *ledger) Echo(payload []byte) (own, deliver bool) {
 	if b == nil {
 		return false, true
 	}
-	if e := b.find(echoAwaited, payload); e != nil {
+	e, n := b.find(echoAwaited, payload), b.find(echoNoted, payload)
+	switch {
+	case e != nil && n != nil && n.id < e.id:
+		// Redis sends the older one first. A note is forgotten sooner than an awaited echo, and then the second of the two
+		// would be taken for somebody else's: so what is still to come is the younger one's, to be skipped.
+		l.move(n, echoSettled)
+		l.move(e, echoNoted)
+		return true, true
+	case e != nil:
 		l.move(e, echoSettled)
 		return true, true
-	}
-	if e := b.find(echoNoted, payload); e != nil {
-		l.move(e, echoSettled)
+	case n != nil:
+		l.move(n, echoSettled)
 		return true, false
 	}
 	return false, true

@@ -16,11 +16,11 @@ import (
 // linkActors are the names of all actors of links.
 func linkActors() (names []string) {
 	for _, bucket := range actors.System().ProcessRegistry.LocalPIDs.LocalPIDs {
-		for _, name := range bucket.Keys() {
+		bucket.IterCb(func(name string, _ any) { // Keys starts 32 goroutines, for each of 1024
 			if strings.HasPrefix(name, "redis-link") {
 				names = append(names, name)
 			}
-		}
+		})
 	}
 	return names
 }

@@ -28,7 +28,7 @@ func (s *stream) Receive(ctx actor.Context) {
 	case beat:
 		s.beat()
 	case *actors.Overflowed:
-		ctx.Request(ctx.Parent(), m)
+		ctx.Send(ctx.Parent(), m)
 	case *actors.Close:
 		s.close(m)
 	case left:
@@ -137,6 +137,14 @@ var comment = []byte(":\n\n")
 const maxKept = 128 << 10
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// open sends the headers: now the client knows that there is a stream.
+func (r *response) open() error {
+	if err := actors.Fence("ResponseWriter", func() { r.w.WriteHeader(http.StatusOK) }); err != nil {
+		return err
+	}
+	return r.write(nil)
+}
 
 // write writes p and flushes. A panic of a ResponseWriter around the server's is an error like any other.
 func (r *response) write(p []byte) (err error) {

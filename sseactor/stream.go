@@ -82,7 +82,6 @@ func (s *Stream) Serve(hub context.Context, w http.ResponseWriter, r *http.Reque
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
 	out := &response{w: w, rc: http.NewResponseController(w), wait: wait, lasting: r.ProtoMajor == 1}
 	s.out = out
 	defer s.loop.end()
@@ -93,7 +92,7 @@ func (s *Stream) Serve(hub context.Context, w http.ResponseWriter, r *http.Reque
 	defer context.AfterFunc(request, func() { s.loop.call(func() { s.leave(request.Err()) }) })()
 	// An actor that is gone, or never was, can close nothing.
 	defer context.AfterFunc(hub, func() { s.loop.call(func() { s.over = true }) })()
-	if err := out.write(nil); err != nil { // the headers: now the client knows that the stream is open
+	if err := out.open(); err != nil {
 		s.leave(err)
 	}
 	s.box.Resume()

@@ -1,0 +1,185 @@
+package attack_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/hubactor"
+)
+
+// Each episode of dropping is reported once, when it has ended, with its number: by the next message that fits or by the
+// end of the client.
+func TestEachEpisodeOfDroppingIsReportedOnceWithItsNumber(t *testing.T) {
+	h, events := embed(t, hubactor.Config{})
+	stalled, c := serve(t, h.Hub, wskit.WithSendBufSize(2)).silent(t)
+	h.count(t, 1)
+	filler := strings.Repeat("x", bulk)
+	var want []int
+	for episode := 1; episode <= 3; episode++ {
+		stuff(t, c, filler) // this one ends the episode before
+		for range 2 + episode {
+			c.Send([]byte("m"))
+		}
+		want = append(want, episode)
+		if episode < 3 {
+			stalled.expect(t, filler, "m", "m")
+		}
+		eventually(t, "the episodes so far are reported", func() bool { return slices.Equal(dropped(events)[c], want[:episode-1]) })
+	}
+	_ = stalled.Close() // the third ends with the client
+	h.count(t, 0)
+	eventually(t, "the last episode is reported", func() bool { return slices.Equal(dropped(events)[c], want) })
+}
+
+// A client that is disconnected for its slowness is reported with all that it lost, and the reason.
+func TestADisconnectedSlowClientIsReportedWithAllItLost(t *testing.T) {
+	h, events := embed(t, hubactor.Config{})
+	stalled, c := serve(t, h.Hub, wskit.WithSendBufSize(4), wskit.WithOverflow(wskit.Disconnect)).silent(t)
+	h.count(t, 1)
+	stuff(t, c, strings.Repeat("x", bulk))
+	for range 9 {
+		h.Broadcast([]byte("m"))
+	}
+	h.settled(t)
+	_ = stalled.Close()
+	var left *actors.Disconnected
+	eventually(t, "it is reported", func() bool {
+		for _, e := range events.get() {
+			if d, ok := e.(*actors.Disconnected); ok && d.Subscriber == c {
+				left = d
+			}
+		}
+		return left != nil && len(dropped(events)[c]) > 0
+	})
+	if left.Reason != actors.ReasonSlow {
+		t.Error("reason", left.Reason)
+	}
+	if got := dropped(events)[c]; !slices.Equal(got, []int{5}) { // the rest came after the end
+		t.Error("dropped", got)
+	}
+}
+
+// What a foreign subscriber refused is reported when it ends, also when many end at once and the actors are busy.
+func TestWhatWasDroppedIsReportedHoweverManyEndAtOnce(t *testing.T) {
+	const n, m = 300, 5
+	h, events := embed(t, hubactor.Config{})
+	want := map[actors.Subscriber][]int{}
+	var subs []*probe
+	for range n {
+		p := &probe{onSend: func(string) bool { return false }}
+		subs, want[p] = append(subs, p), []int{m}
+		h.Register(p)
+	}
+	h.count(t, n)
+	for range m {
+		h.Broadcast([]byte("refused"))
+	}
+	h.settled(t)
+	h.halt(t)
+	for _, p := range subs {
+		p.expect(t, append(slices.Repeat([]string{"refused"}, m), closed)...)
+	}
+	poll(margin, func() bool { return len(dropped(events)) == n })
+	got := dropped(events)
+	if len(got) != n {
+		t.Errorf("%d of %d subscribers have their losses reported", len(got), n)
+	}
+	for s, counts := range got {
+		if fmt.Sprint(counts) != fmt.Sprint(want[s]) {
+			t.Fatalf("%v, want %v", counts, want[s])
+		}
+	}
+}
+
+// The same where the supervisor of the connections is made to be behind: what ends a client must not overtake what it lost.
+func TestWhatWasDroppedIsReportedThoughTheSupervisorIsBehind(t *testing.T) {
+	h, events := embed(t, hubactor.Config{})
+	srv := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithSendBufSize(1))
+	p, c := srv.dial(t)
+	p.listen(t)
+	h.count(t, 1)
+	connections := child(t, h.Hub, "connections")
+	reply := make(chan []actors.Member)
+	actors.System().Root.Send(connections, &actors.Members{Reply: reply}) // nobody takes the answer yet
+	for range 4 {
+		c.Send([]byte("m"))
+	}
+	c.Close()
+	done := begin(func() { c.WritePump() })
+	go c.ReadPump()
+	receive(t, "the client ends", done)
+	receive(t, "the supervisor goes on", reply)
+	h.count(t, 0)
+	if !poll(margin, func() bool { return slices.Equal(dropped(events)[c], []int{3}) }) {
+		t.Errorf("reported %v, want [3]", dropped(events)[c])
+	}
+}
+
+// OnDrop is told of each dropped message from the first on, also of those that were dropped right after the client was made.
+func TestOnDropIsToldFromTheFirstMessageOn(t *testing.T) {
+	var drops list[drop]
+	h := run(t, wskit.WithOnDrop(func(s wskit.Subscriber, data []byte) { drops.add(drop{s, string(data)}) }))
+	missing := 0
+	for range 50 {
+		before := drops.len()
+		c := wskit.NewSSEClient(h.Hub, 1)
+		for range 3 {
+			c.Send([]byte("m"))
+		}
+		if !poll(margin/20, func() bool { return drops.len() == before+2 }) {
+			missing++
+		}
+		c.Close()
+	}
+	if missing > 0 {
+		t.Errorf("of %d clients in 50 OnDrop was not told of all that was dropped", missing)
+	}
+}
+
+// While more than 1024 calls of OnDrop wait it is not called, and what was dropped is counted all the same.
+func TestWhatOnDropIsNotCalledForIsCountedAllTheSame(t *testing.T) {
+	release := make(chan struct{})
+	var drops list[string]
+	h, events := embed(t, hubactor.Config{OnDrop: func(_ actors.Subscriber, data []byte) { <-release; drops.add(string(data)) }})
+	p, c := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithSendBufSize(1)).dial(t)
+	h.count(t, 1)
+	const n = 5000
+	for i := range n + 1 {
+		c.Send([]byte(fmt.Sprint(i)))
+	}
+	close(release)
+	go c.ReadPump()
+	go c.WritePump()
+	p.expect(t, "0")
+	c.Send([]byte("after"))
+	p.expect(t, "after")
+	eventually(t, "the episode is reported", func() bool { return slices.Equal(dropped(events)[c], []int{n}) })
+	if got := drops.len(); got < 1024 || got > 1025 {
+		t.Errorf("OnDrop was called %d times, want 1024 and the one that ran", got)
+	}
+	if got := drops.get(); !slices.Equal(got[:1000], numbered("", 1001)[1:]) {
+		t.Error("OnDrop was told of others")
+	}
+}
+
+// A panic in OnDrop costs that call, and one that blocks delays no message.
+func TestAPanicInOnDropCostsThatCall(t *testing.T) {
+	var calls list[string]
+	h := run(t, wskit.WithOnDrop(func(_ wskit.Subscriber, data []byte) {
+		calls.add(string(data))
+		if string(data) == "1" {
+			panic("drop")
+		}
+	}))
+	_, c := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithSendBufSize(1)).dial(t)
+	h.count(t, 1)
+	for i := range 4 {
+		c.Send([]byte(fmt.Sprint(i)))
+	}
+	eventually(t, "all calls", func() bool { return slices.Equal(calls.get(), []string{"1", "2", "3"}) })
+	c.Close()
+}
