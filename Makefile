@@ -10,4 +10,9 @@ run:
 bench:
 	go -C bench run .
 
-.PHONY: test run bench
+# Injects faults for two minutes while healthy subscribers check every message; prints a table.
+SOAK ?= 2m
+soak:
+	go test ./internal/soak -run TestSoak -count=1 -timeout 0 -soak $(SOAK) -v
+
+.PHONY: test run bench soak

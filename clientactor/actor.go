@@ -183,6 +183,9 @@ func (c *connection) abort() {
 	if c.over {
 		return
 	}
+	if !c.pending {
+		c.tell(c.box.Reason())
+	}
 	c.over = true
 	go c.cut()
 	c.box.Stop()

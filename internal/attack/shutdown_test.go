@@ -249,7 +249,7 @@ func TestShutdownOfNothingIsAnError(t *testing.T) {
 		t.Error("nil hub:", err)
 	}
 	h := run(t)
-	if err := h.Shutdown(nil); !errors.Is(err, wskit.ErrInvalidArgument) { //nolint:staticcheck // that is the point
+	if err := h.Shutdown(noContext); !errors.Is(err, wskit.ErrInvalidArgument) { //nolint:staticcheck // that is the point
 		t.Error("nil context:", err)
 	}
 	h.settled(t) // it goes on
@@ -363,3 +363,5 @@ func TestRegisterOnShutdownEndsStreamsAndSockets(t *testing.T) {
 	}
 	receive(t, "Run returns", h.done)
 }
+
+var noContext context.Context
