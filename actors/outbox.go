@@ -41,41 +41,6 @@ type Outbox struct {
 	runFn      func()
 }
 
-// Batch is what an actor gets from its Outbox to write: one or more frames, in order. It is valid during Receive only.
-type Batch struct {
-	Frames []*Frame
-	Bytes  int // of payload
-}
-
-// Bound limits what is queued for one connection, and says what happens to what does not fit.
-type Bound struct {
-	Messages int      // at least 1
-	Bytes    int      // of payload; 0: no limit. A message that is longer alone never fits
-	Overflow Overflow // the zero value drops the newest
-}
-
-// Overflow is what becomes of a message for which there is no room.
-type Overflow uint8
-
-const (
-	DropNewest Overflow = iota // it is dropped
-	DropOldest                 // those that have waited longest are dropped until it fits
-	Disconnect                 // the connection is closed, with ReasonSlow; what it was queued is dropped
-)
-
-// maxBatch bounds the bytes of a batch of more than one frame: what one write may take, and what is written again if
-// the rest has to wait.
-const maxBatch = 64 << 10
-
-// Overflowed is what an Outbox tells its actor, and that its supervisor, when an episode of dropping has ended: how many
-// messages it cost whom.
-type Overflowed struct {
-	Subscriber Subscriber
-	Count      int
-}
-
-var batches = sync.Pool{New: func() any { return new(Batch) }}
-
 // NewOutbox makes an outbox for limit messages (at least one) that is paused until Resume.
 func NewOutbox(limit int) *Outbox { return NewBoundOutbox(Bound{Messages: limit}) }
 
@@ -129,73 +94,6 @@ func (o *Outbox) PostSystemMessage(message any) {
 	}
 	o.system = append(o.system, message)
 	o.schedule()
-}
-
-// push appends f to the queue at q, if the bound lets it.
-func (o *Outbox) push(q **Batch, f *Frame) bool {
-	switch {
-	case o.fits(*q, f):
-		o.endEpisode()
-	case o.bound.Overflow == Disconnect:
-		o.drop(f)
-		o.dropAll(&o.queue)
-		o.dropAll(&o.held)
-		o.close(&Close{Reason: ReasonSlow})
-		return false
-	case o.bound.Overflow == DropOldest && o.fits(nil, f):
-		o.makeRoom(*q, f)
-	default:
-		o.drop(f)
-		return false
-	}
-	if *q == nil {
-		*q = batches.Get().(*Batch)
-	}
-	(*q).Frames = append((*q).Frames, f)
-	(*q).Bytes += f.Len()
-	return true
-}
-
-func (o *Outbox) fits(b *Batch, f *Frame) bool {
-	if b == nil {
-		return o.bound.Bytes == 0 || f.Len() <= o.bound.Bytes
-	}
-	return len(b.Frames) < o.bound.Messages && (o.bound.Bytes == 0 || b.Bytes+f.Len() <= o.bound.Bytes)
-}
-
-// makeRoom drops from the front of b until f fits. That it then does is no end of the episode.
-func (o *Outbox) makeRoom(b *Batch, f *Frame) {
-	n := 0
-	for ; len(b.Frames)-n >= o.bound.Messages || o.bound.Bytes > 0 && b.Bytes+f.Len() > o.bound.Bytes; n++ {
-		b.Bytes -= b.Frames[n].Len()
-		o.drop(b.Frames[n])
-	}
-	b.shift(n)
-}
-
-func (o *Outbox) dropAll(q **Batch) {
-	if *q == nil {
-		return
-	}
-	for _, f := range (*q).Frames {
-		o.drop(f)
-	}
-	(*q).recycle()
-	*q = nil
-}
-
-func (o *Outbox) drop(f *Frame) {
-	o.dropped++
-	if o.onDrop != nil {
-		o.onDrop(o.owner, f)
-	}
-}
-
-func (o *Outbox) endEpisode() {
-	if o.dropped > 0 {
-		o.control = append(o.control, &Overflowed{Subscriber: o.owner, Count: o.dropped})
-		o.dropped = 0
-	}
 }
 
 // Hold makes broadcasts wait until Release.
@@ -463,41 +361,6 @@ func (o *Outbox) next() (message any, system bool, invoker actor.MessageInvoker)
 		o.detach()
 	}
 	return nil, false, nil
-}
-
-// take is the next batch: all that is queued, or as much of it as maxBatch allows.
-func (o *Outbox) take() *Batch {
-	if o.queue.Bytes <= maxBatch || len(o.queue.Frames) == 1 {
-		b := o.queue
-		o.queue = nil
-		return b
-	}
-	n, size := 1, o.queue.Frames[0].Len()
-	for size+o.queue.Frames[n].Len() <= maxBatch {
-		size += o.queue.Frames[n].Len()
-		n++
-	}
-	b := batches.Get().(*Batch)
-	b.Frames, b.Bytes = append(b.Frames, o.queue.Frames[:n]...), size
-	o.queue.shift(n)
-	o.queue.Bytes -= size
-	return b
-}
-
-// shift removes the first n frames.
-func (b *Batch) shift(n int) {
-	rest := copy(b.Frames, b.Frames[n:])
-	clear(b.Frames[rest:])
-	b.Frames = b.Frames[:rest]
-}
-
-func (b *Batch) recycle() {
-	if cap(b.Frames) > 1024 {
-		return
-	}
-	clear(b.Frames)
-	b.Frames, b.Bytes = b.Frames[:0], 0
-	batches.Put(b)
 }
 
 func pop(q []any) (any, []any) {

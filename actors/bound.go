@@ -1,0 +1,91 @@
+package actors
+
+// Bound limits what is queued for one connection, and says what happens to what does not fit.
+type Bound struct {
+	Messages int      // at least 1
+	Bytes    int      // of payload; 0: no limit. A message that is longer alone never fits
+	Overflow Overflow // the zero value drops the newest
+}
+
+// Overflow is what becomes of a message for which there is no room.
+type Overflow uint8
+
+const (
+	DropNewest Overflow = iota // it is dropped
+	DropOldest                 // those that have waited longest are dropped until it fits
+	Disconnect                 // the connection is closed, with ReasonSlow; what it was queued is dropped
+)
+
+// Overflowed is what an Outbox tells its actor, and that its supervisor, when an episode of dropping has ended: how many
+// messages it cost whom.
+type Overflowed struct {
+	Subscriber Subscriber
+	Count      int
+}
+
+// push appends f to the queue at q, if the bound lets it.
+func (o *Outbox) push(q **Batch, f *Frame) bool {
+	switch {
+	case o.fits(*q, f):
+		o.endEpisode()
+	case o.bound.Overflow == Disconnect:
+		o.drop(f)
+		o.dropAll(&o.queue)
+		o.dropAll(&o.held)
+		o.close(&Close{Reason: ReasonSlow})
+		return false
+	case o.bound.Overflow == DropOldest && o.fits(nil, f):
+		o.makeRoom(*q, f)
+	default:
+		o.drop(f)
+		return false
+	}
+	if *q == nil {
+		*q = batches.Get().(*Batch)
+	}
+	(*q).Frames = append((*q).Frames, f)
+	(*q).Bytes += f.Len()
+	return true
+}
+
+func (o *Outbox) fits(b *Batch, f *Frame) bool {
+	if b == nil {
+		return o.bound.Bytes == 0 || f.Len() <= o.bound.Bytes
+	}
+	return len(b.Frames) < o.bound.Messages && (o.bound.Bytes == 0 || b.Bytes+f.Len() <= o.bound.Bytes)
+}
+
+// makeRoom drops from the front of b until f fits. That it then does is no end of the episode.
+func (o *Outbox) makeRoom(b *Batch, f *Frame) {
+	n := 0
+	for ; len(b.Frames)-n >= o.bound.Messages || o.bound.Bytes > 0 && b.Bytes+f.Len() > o.bound.Bytes; n++ {
+		b.Bytes -= b.Frames[n].Len()
+		o.drop(b.Frames[n])
+	}
+	b.shift(n)
+}
+
+func (o *Outbox) dropAll(q **Batch) {
+	if *q == nil {
+		return
+	}
+	for _, f := range (*q).Frames {
+		o.drop(f)
+	}
+	(*q).recycle()
+	*q = nil
+}
+
+func (o *Outbox) drop(f *Frame) {
+	o.dropped++
+	if o.onDrop != nil {
+		o.onDrop(o.owner, f)
+	}
+}
+
+func (o *Outbox) endEpisode() {
+	if o.dropped > 0 {
+		o.control = append(o.control, &Overflowed{Subscriber: o.owner, Count: o.dropped})
+		o.dropped = 0
+	}
+}
