@@ -290,7 +290,12 @@ func (l *ledger) move(e *entry, to echo) {
 	case echoNoted:
 		l.notes++
 		b.live++
-		b.noted = append(b.prune(b.noted, echoNoted), e)
+		b.noted = b.prune(b.noted, echoNoted)
+		at := len(b.noted) // in publish order, which is that of the echoes to come
+		for at > 0 && b.noted[at-1].id > e.id {
+			at--
+		}
+		b.noted = slices.Insert(b.noted, at, e)
 	}
 	if b.live == 0 {
 		delete(l.content, key)

@@ -16,7 +16,6 @@ type model struct {
 	entries []*modelEntry
 	keeping bool
 	pings   uint64
-	noted   int
 }
 
 type modelEntry struct {
@@ -26,7 +25,6 @@ type modelEntry struct {
 	call      bool
 	echo      echo
 	answer    answer
-	noted     int    // of equal notes the one made first is taken first
 	pongsLeft uint64 // PING numbers from this one on say that no echo comes
 }
 
@@ -36,14 +34,12 @@ func (m *model) tidy() {
 	})
 }
 
-func (m *model) note(e *modelEntry) {
-	m.noted++
-	e.echo, e.noted = echoNoted, m.noted
-}
+func (m *model) note(e *modelEntry) { e.echo = echoNoted }
 
+// find returns the one published first.
 func (m *model) find(text string, state echo) (found *modelEntry) {
 	for _, e := range m.entries {
-		if e.text == text && e.echo == state && (found == nil || e.noted < found.noted) {
+		if e.text == text && e.echo == state && (found == nil || e.id < found.id) {
 			found = e
 		}
 	}
