@@ -62,8 +62,8 @@ func TestASlowOnConnectDelaysNobodyAndItsSubscriberMissesNothing(t *testing.T) {
 // A hundred of a thousand clients that stop reading cost the others nothing: the 99th percentile of the latency of the 900
 // is that of a run without them. A busy machine only ever adds to it, so the best of several runs are compared.
 func TestAHundredStalledClientsDoNotSlowTheOtherNineHundred(t *testing.T) {
-	if testing.Short() {
-		t.Skip("1000 connections, several times")
+	if testing.Short() || raceDetector {
+		t.Skip("1000 connections, several times; under the race detector it would be its latency that is compared")
 	}
 	const most, least, runs = 1.2, 2, 6
 	with, without := time.Hour, time.Hour // the best so far

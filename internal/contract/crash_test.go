@@ -229,19 +229,22 @@ func TestWithActorSystemAndWithName(t *testing.T) {
 		hubs = append(hubs, run(t, wskit.WithActorSystem(own), wskit.WithName("chat")))
 	}
 	names := map[string]bool{}
-	for i, hub := range hubs {
+	for _, hub := range hubs {
 		p := &probe{}
 		hub.Register(p)
 		hub.Broadcast([]byte("1"))
 		p.expect(t, "1")
 		id := hub.PID().Id
-		if i == 0 && id != "chat" || !strings.HasPrefix(id, "chat") || names[id] {
+		if !strings.HasPrefix(id, "chat") || names[id] {
 			t.Error(id)
 		}
 		names[id] = true
 		if pid := hub.PID(); pid == nil || pid != hub.PID() {
 			t.Error("PID changes")
 		}
+	}
+	if !names["chat"] { // who was first has it, and Run is called on goroutines
+		t.Error(names)
 	}
 	if n := len(processes(system())); n != before {
 		t.Errorf("%d processes in the shared system, before %d", n, before)
