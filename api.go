@@ -743,11 +743,11 @@ func (c *Client) handler() func([]byte) {
 }
 
 func (c *Client) adopt() {
-	c.hub.adopt(&actors.Adopt{Kind: "ws", Subscriber: c, Outbox: c.conn.Outbox(), Props: c.conn.Props()}, c.conn.Refuse)
+	c.hub.adopt(&actors.Adopt{Kind: "ws", Subscriber: c, Outbox: c.conn.Outbox(), Actor: c.conn.Actor()}, c.conn.Refuse)
 }
 
 func (c *SSEClient) adopt() {
-	c.hub.adopt(&actors.Adopt{Kind: "sse", Subscriber: c, Outbox: c.stream.Outbox(), Props: c.stream.Props()}, c.stream.Refuse)
+	c.hub.adopt(&actors.Adopt{Kind: "sse", Subscriber: c, Outbox: c.stream.Outbox(), Actor: c.stream.Actor()}, c.stream.Refuse)
 }
 
 // adopt has the hub run a connection's actor. A hub that stopped before the message was sent may not have seen it.

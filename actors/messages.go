@@ -65,12 +65,13 @@ func (*Broadcast) Op() Op  { return OpBroadcast }
 
 // To connections.
 type (
-	// Adopt, from the facade or the registry: run the actor of a new connection. Kind is the first part of its name.
+	// Adopt, from the facade or the registry: run the actor of a new connection, on its Outbox. Kind is the first part of its
+	// name. The actor is made already: it is never restarted, and Props of its own would cost each connection 400 bytes.
 	Adopt struct {
 		Kind       string
 		Subscriber Subscriber
 		Outbox     *Outbox
-		Props      *actor.Props
+		Actor      actor.Actor
 	}
 	// Members, from a registry that (re)starts: who has joined, in the order they were adopted?
 	Members struct{ Reply chan<- []Member }

@@ -216,11 +216,17 @@ func (o *Outbox) Joined() bool {
 	return o.joined
 }
 
+// RunOn has the actor run on d in place of the dispatcher of its props. It is called before the outbox is shared.
+func (o *Outbox) RunOn(d actor.Dispatcher) { o.dispatcher = d }
+
 // RegisterHandlers implements actor.Mailbox.
 func (o *Outbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher actor.Dispatcher) {
 	o.mu.Lock()
-	o.invoker, o.dispatcher, o.runFn = invoker, dispatcher, o.run
-	o.mu.Unlock()
+	defer o.mu.Unlock()
+	o.invoker, o.runFn = invoker, o.run
+	if o.dispatcher == nil {
+		o.dispatcher = dispatcher
+	}
 }
 
 // Start implements actor.Mailbox. What arrived before the actor did is handled now.

@@ -41,8 +41,6 @@ type (
 	tick         struct{}            // the ping timer fired
 )
 
-func newConnection(c *Conn) *connection { return &connection{Conn: c} }
-
 func (c *connection) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actors.Batch:

@@ -100,11 +100,8 @@ func (c *Conn) Watch(ctx context.Context) {
 // Outbox is where the connection's frames and control messages go.
 func (c *Conn) Outbox() *actors.Outbox { return c.box }
 
-// Props makes the connection's actor; it is spawned once.
-func (c *Conn) Props() *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return newConnection(c) },
-		actor.WithDispatcher(actors.Connections()), actor.WithMailbox(func() actor.Mailbox { return c.box }))
-}
+// Actor is the connection's actor, to be spawned once, with the Outbox as its mailbox.
+func (c *Conn) Actor() actor.Actor { return &connection{Conn: c} }
 
 // StartWriting lets frames go out and pings begin. What was sent before has waited in the outbox.
 func (c *Conn) StartWriting() { c.box.PostUserMessage(start{}) }

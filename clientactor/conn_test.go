@@ -47,7 +47,8 @@ func spawn(c *clientactor.Conn) *actor.PID {
 	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 		switch ctx.Message().(type) {
 		case *actor.Started:
-			pids <- ctx.Spawn(c.Props())
+			pids <- ctx.Spawn(actor.PropsFromProducer(c.Actor, actor.WithDispatcher(actors.Connections()),
+				actor.WithMailbox(func() actor.Mailbox { return c.Outbox() })))
 		case *actor.Terminated:
 			ctx.Stop(ctx.Self())
 		}

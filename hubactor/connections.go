@@ -14,6 +14,8 @@ import (
 // connections supervises one actor per subscriber. It knows who is there; the registry asks it after a crash.
 type connections struct {
 	link    *actors.Link
+	props   *actor.Props      // of every connection
+	next    *actors.Adopt     // the one being spawned
 	entries map[string]*entry // by PID id
 	foreign map[actors.Subscriber]*entry
 	parked  []*actors.Adopt // foreign subscribers that came again before they had quite left
@@ -42,7 +44,10 @@ type (
 
 func connectionsProps(link *actors.Link) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}}
+		c := &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}}
+		c.props = actor.PropsFromProducer(func() actor.Actor { return c.next.Actor },
+			actor.WithDispatcher(actors.Connections()), actor.WithMailbox(func() actor.Mailbox { return c.next.Outbox }))
+		return c
 	})
 }
 
@@ -87,10 +92,12 @@ func (c *connections) adopt(ctx actor.Context, m *actors.Adopt) {
 		return
 	}
 	c.serial++
-	pid, err := ctx.SpawnNamed(m.Props, m.Kind+"-"+strconv.FormatUint(c.serial, 10))
+	c.next = m
+	pid, err := ctx.SpawnNamed(c.props, m.Kind+"-"+strconv.FormatUint(c.serial, 10))
 	if err != nil {
 		panic(err) // the serial makes names unique
 	}
+	c.next = nil
 	e := &entry{Member: actors.Member{Subscriber: m.Subscriber, Outbox: m.Outbox}, serial: c.serial}
 	c.entries[pid.Id] = e
 	if isForeign {

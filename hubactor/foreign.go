@@ -13,6 +13,9 @@ const ForeignBuf = 16384
 
 const foreignKind = "sub"
 
+// perRun gives a mailbox a goroutine of its own while there is work, since user code may block.
+var perRun = actor.NewDefaultDispatcher(actors.Connections().Throughput())
+
 // foreign calls the Send and Close of a subscriber that wskit knows nothing about, so that however long they take and
 // whatever they do, it is that subscriber's affair.
 type foreign struct {
@@ -28,10 +31,8 @@ func newForeign(link *actors.Link, sub actors.Subscriber) *actors.Adopt {
 	box.SetHome(link.Connections, sub)
 	box.OnDrop(link.OnDrop)
 	box.Resume()
-	// The default dispatcher: a goroutine while there is work, since user code may block.
-	props := actor.PropsFromProducer(func() actor.Actor { return &foreign{sub: sub, box: box} },
-		actor.WithMailbox(func() actor.Mailbox { return box }))
-	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Props: props}
+	box.RunOn(perRun)
+	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: &foreign{sub: sub, box: box}}
 }
 
 func (f *foreign) Receive(ctx actor.Context) {

@@ -24,8 +24,7 @@ func newConn(h *hub) *conn {
 	c := &conn{actors.NewOutbox(1 << 16), newInbox[string]()}
 	c.box.SetHome(h.link.Connections, c)
 	c.box.Resume()
-	props := actor.PropsFromFunc(c.receive, actor.WithMailbox(func() actor.Mailbox { return c.box }), actor.WithDispatcher(actors.Connections()))
-	h.system.Root.Send(h.link.Connections, &actors.Adopt{Kind: "model", Subscriber: c, Outbox: c.box, Props: props})
+	h.system.Root.Send(h.link.Connections, &actors.Adopt{Kind: "model", Subscriber: c, Outbox: c.box, Actor: actor.ReceiveFunc(c.receive)})
 	return c
 }
 

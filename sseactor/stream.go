@@ -35,21 +35,15 @@ func New(size int) *Stream { return &Stream{box: actors.NewOutbox(size)} }
 func NewServed(size int) *Stream {
 	s := New(size)
 	s.loop = newLoop()
+	s.box.RunOn(s.loop)
 	return s
 }
 
 // Outbox is where the stream's frames and control messages go.
 func (s *Stream) Outbox() *actors.Outbox { return s.box }
 
-// Props makes the stream's actor; it is spawned once.
-func (s *Stream) Props() *actor.Props {
-	var dispatcher actor.Dispatcher = actors.Connections()
-	if s.loop != nil {
-		dispatcher = s.loop
-	}
-	return actor.PropsFromProducer(func() actor.Actor { return &stream{Stream: s} },
-		actor.WithDispatcher(dispatcher), actor.WithMailbox(func() actor.Mailbox { return s.box }))
-}
+// Actor is the stream's actor, to be spawned once, with the Outbox as its mailbox.
+func (s *Stream) Actor() actor.Actor { return &stream{Stream: s} }
 
 // CanFlush reports whether w, or a writer that it wraps, can flush.
 func CanFlush(w http.ResponseWriter) bool {

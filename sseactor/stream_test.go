@@ -90,7 +90,13 @@ func open(ctx context.Context, w *response) (*sseactor.Stream, <-chan error) {
 	return s, result
 }
 
-func spawn(s *sseactor.Stream) { actors.System().Root.Spawn(s.Props()) }
+// props makes the stream's actor as connections does.
+func props(s *sseactor.Stream) *actor.Props {
+	return actor.PropsFromProducer(s.Actor, actor.WithDispatcher(actors.Connections()),
+		actor.WithMailbox(func() actor.Mailbox { return s.Outbox() }))
+}
+
+func spawn(s *sseactor.Stream) { actors.System().Root.Spawn(props(s)) }
 
 func send(t *testing.T, s *sseactor.Stream, text string) {
 	t.Helper()
@@ -256,7 +262,7 @@ func TestAStreamThatIsServedByNobodyQueuesAndCloses(t *testing.T) {
 	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 		switch ctx.Message().(type) {
 		case *actor.Started:
-			ctx.Spawn(s.Props())
+			ctx.Spawn(props(s))
 		case *actor.Terminated:
 			close(ended)
 			ctx.Stop(ctx.Self())
@@ -280,7 +286,7 @@ func TestAStreamThatWasRefusedEndsThoughItIsNeverServed(t *testing.T) {
 	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 		switch ctx.Message().(type) {
 		case *actor.Started:
-			ctx.Spawn(s.Props())
+			ctx.Spawn(props(s))
 			s.Refuse(actors.ReasonRefused)
 		case *actor.Terminated:
 			close(ended)
