@@ -1,5 +1,7 @@
 package actors
 
+import "slices"
+
 // Bound limits what is queued for one connection, and says what happens to what does not fit.
 type Bound struct {
 	Messages int      // at least 1
@@ -23,11 +25,17 @@ type Overflowed struct {
 	Count      int
 }
 
-// push appends f to the queue at q, if the bound lets it.
+// push appends f to the queue at q, if the bound lets it. Of a bundle that does not fit each message is judged by itself.
 func (o *Outbox) push(q **Batch, f *Frame) bool {
 	switch {
 	case o.fits(*q, f):
 		o.endEpisode()
+	case f.parts != nil:
+		ok := true
+		for _, part := range f.parts {
+			ok = o.reason == ReasonNone && o.push(q, part) && ok
+		}
+		return ok
 	case o.bound.Overflow == Disconnect:
 		o.drop(f)
 		o.dropAll(&o.queue)
@@ -43,33 +51,39 @@ func (o *Outbox) push(q **Batch, f *Frame) bool {
 	if *q == nil {
 		*q = batches.Get().(*Batch)
 	}
-	(*q).Frames = append((*q).Frames, f)
-	(*q).Bytes += f.Len()
+	(*q).add(f)
 	return true
 }
 
 func (o *Outbox) fits(b *Batch, f *Frame) bool {
-	if b == nil {
-		return o.bound.Bytes == 0 || f.Len() <= o.bound.Bytes
+	var count, bytes int
+	if b != nil {
+		count, bytes = b.Count, b.Bytes
 	}
-	return len(b.Frames) < o.bound.Messages && (o.bound.Bytes == 0 || b.Bytes+f.Len() <= o.bound.Bytes)
+	return count+f.Count() <= o.bound.Messages && (o.bound.Bytes == 0 || bytes+f.Len() <= o.bound.Bytes)
 }
 
 // makeRoom drops from the front of b until f fits. That it then does is no end of the episode.
 func (o *Outbox) makeRoom(b *Batch, f *Frame) {
-	n := 0
-	for ; len(b.Frames)-n >= o.bound.Messages || o.bound.Bytes > 0 && b.Bytes+f.Len() > o.bound.Bytes; n++ {
-		b.Bytes -= b.Frames[n].Len()
-		o.drop(b.Frames[n])
+	for !o.fits(b, f) {
+		b.unbundle()
+		o.drop(b.Frames[0])
+		b.shift(1)
 	}
-	b.shift(n)
+}
+
+// unbundle puts the messages of a bundle at the front in its place.
+func (b *Batch) unbundle() {
+	if front := b.Frames[0]; front.parts != nil {
+		b.Frames = slices.Replace(b.Frames, 0, 1, front.parts...)
+	}
 }
 
 func (o *Outbox) dropAll(q **Batch) {
 	if *q == nil {
 		return
 	}
-	for _, f := range (*q).Frames {
+	for f := range (*q).Messages {
 		o.drop(f)
 	}
 	(*q).recycle()

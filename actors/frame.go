@@ -7,14 +7,30 @@ import (
 )
 
 // Frame is one message on its way to subscribers: the payload, copied once, and its encodings, each built at most once
-// however many clients share it. A Frame never changes after NewFrame and may be used from any goroutine.
+// however many clients share it. Messages that were broadcast one right after the other may travel as one Frame, a bundle:
+// then their encodings are joined once for all clients too.
+//
+// A Frame never changes and may be used from any goroutine.
 type Frame struct {
-	buf   []byte // room for the longest WebSocket header, then the payload
-	start int    // where the WebSocket header begins in buf
+	buf   []byte   // room for the longest WebSocket header, then the payload; nil for a bundle
+	start int      // where the WebSocket header begins in buf
+	parts []*Frame // of a bundle: two messages or more
+	size  int      // of a bundle: payload in bytes
 
-	sseOnce sync.Once
-	sse     []byte
+	websocket, sse shared
 }
+
+// shared is an encoding that is built when it is first asked for.
+type shared struct {
+	once  sync.Once
+	bytes []byte
+}
+
+// A bundle is bounded so that it can pass for one message: in bytes of payload and in messages.
+const (
+	maxBundle      = 64 << 10
+	maxBundleCount = 64
+)
 
 const maxHeader = 10 // of an unmasked frame: RFC 6455, section 5.2
 
@@ -25,19 +41,66 @@ func NewFrame(payload []byte) *Frame {
 	return &Frame{buf: buf, start: putHeader(buf, 0x81, len(payload))}
 }
 
-// Payload is the message itself. The caller must not change it: every subscriber shares it.
+// Bundle makes one frame of the first of messages, as many as fit, and returns the others too. There is at least one
+// message, and none is a bundle. The bundle keeps the slice.
+func Bundle(messages []*Frame) (bundle *Frame, rest []*Frame) {
+	n, size := 1, messages[0].Len()
+	for n < min(len(messages), maxBundleCount) && size+messages[n].Len() <= maxBundle {
+		size += messages[n].Len()
+		n++
+	}
+	if n == 1 {
+		return messages[0], messages[1:]
+	}
+	return &Frame{parts: messages[:n:n], size: size}, messages[n:]
+}
+
+// Payload is the message itself; there is none of a bundle. The caller must not change it: every subscriber shares it.
 func (f *Frame) Payload() []byte { return f.buf[maxHeader:] }
 
 // Len is the payload's length in bytes.
-func (f *Frame) Len() int { return len(f.buf) - maxHeader }
+func (f *Frame) Len() int {
+	if f.parts != nil {
+		return f.size
+	}
+	return len(f.buf) - maxHeader
+}
+
+// Count is how many messages this is.
+func (f *Frame) Count() int { return max(len(f.parts), 1) }
 
 // WebSocket is the message as one unmasked text frame, header and payload, ready for the socket.
-func (f *Frame) WebSocket() []byte { return f.buf[f.start:] }
+func (f *Frame) WebSocket() []byte {
+	if f.parts == nil {
+		return f.buf[f.start:]
+	}
+	f.websocket.once.Do(func() { f.websocket.bytes = f.join((*Frame).WebSocket) })
+	return f.websocket.bytes
+}
 
 // SSE is the message as one event of data lines, ready for the stream (WHATWG HTML, section 9.2.6).
 func (f *Frame) SSE() []byte {
-	f.sseOnce.Do(func() { f.sse = AppendSSE(nil, f.Payload()) })
-	return f.sse
+	f.sse.once.Do(func() {
+		if f.parts == nil {
+			f.sse.bytes = AppendSSE(nil, f.Payload())
+		} else {
+			f.sse.bytes = f.join((*Frame).SSE)
+		}
+	})
+	return f.sse.bytes
+}
+
+// join is a bundle's messages in one encoding.
+func (f *Frame) join(encode func(*Frame) []byte) []byte {
+	n := 0
+	for _, part := range f.parts {
+		n += len(encode(part))
+	}
+	joined := make([]byte, 0, n)
+	for _, part := range f.parts {
+		joined = append(joined, encode(part)...)
+	}
+	return joined
 }
 
 // IgnoreDeadLetterLogging keeps protoactor silent about a frame that arrives just after its connection stopped.

@@ -119,7 +119,7 @@ func describe(messages []any) (out []string) {
 }
 
 func payloads(b *actors.Batch) (out []string) {
-	for _, f := range b.Frames {
+	for f := range b.Messages {
 		out = append(out, string(f.Payload()))
 	}
 	return out

@@ -114,8 +114,9 @@ func (o *Outbox) Release() {
 	case o.queue == nil:
 		o.queue, o.held = o.held, nil
 	default:
-		o.queue.Frames = append(o.queue.Frames, o.held.Frames...)
-		o.queue.Bytes += o.held.Bytes
+		for _, f := range o.held.Frames {
+			o.queue.add(f)
+		}
 		o.held.recycle()
 		o.held = nil
 	}
@@ -243,7 +244,7 @@ func (o *Outbox) UserMessageCount() int {
 	defer o.mu.Unlock()
 	n := len(o.control)
 	if o.queue != nil {
-		n += len(o.queue.Frames)
+		n += o.queue.Count
 	}
 	return n
 }

@@ -13,23 +13,44 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
-// outboxModel is what an Outbox should be, as slices. Frames are strings; control and system messages are told apart by type.
+// outboxModel is what an Outbox should be, as slices. Messages are strings, and those of a bundle that was queued whole stay
+// together; control and system messages are told apart by type.
 type outboxModel struct {
 	limit                              int
-	queue, held                        []string
+	queue, held                        [][]string
 	control, system                    []any
 	dropped                            int
 	closed, holding, paused, suspended bool
 }
 
-func (m *outboxModel) push(q *[]string, s string) bool {
-	if len(*q) >= m.limit {
-		m.dropped++
+func (m *outboxModel) push(q *[][]string, bundle ...string) bool {
+	switch {
+	case count(*q)+len(bundle) <= m.limit:
+		m.endEpisode()
+		*q = append(*q, bundle)
+		return true
+	case len(bundle) > 1:
+		for _, s := range bundle {
+			m.push(q, s)
+		}
 		return false
 	}
-	m.endEpisode()
-	*q = append(*q, s)
-	return true
+	m.dropped++
+	return false
+}
+
+func count(q [][]string) (n int) {
+	for _, bundle := range q {
+		n += len(bundle)
+	}
+	return n
+}
+
+func size(bundle []string) (n int) {
+	for _, s := range bundle {
+		n += len(s)
+	}
+	return n
 }
 
 func (m *outboxModel) endEpisode() {
@@ -65,12 +86,12 @@ func (m *outboxModel) next() any {
 		m.control = m.control[1:]
 		return message
 	}
-	n, size := 1, len(m.queue[0])
-	for n < len(m.queue) && size+len(m.queue[n]) <= 64<<10 {
-		size += len(m.queue[n])
+	n, bytes := 1, size(m.queue[0])
+	for n < len(m.queue) && bytes+size(m.queue[n]) <= 16<<10 {
+		bytes += size(m.queue[n])
 		n++
 	}
-	batch := slices.Clone(m.queue[:n])
+	batch := slices.Concat(m.queue[:n]...)
 	m.queue = m.queue[n:]
 	return batch
 }
@@ -137,7 +158,7 @@ func brief(m any) string {
 // payload is the next message's: numbered, and now and then so long that batches split.
 func (x *outboxMachine) payload() string {
 	x.seq++
-	n := rapid.SampledFrom([]int{0, 0, 0, 10, 20 << 10, 40 << 10, 70 << 10}).Draw(x.t, "size")
+	n := rapid.SampledFrom([]int{0, 0, 0, 10, 5 << 10, 10 << 10, 70 << 10}).Draw(x.t, "size")
 	return fmt.Sprint(x.seq, " ") + strings.Repeat("x", n)
 }
 
@@ -148,7 +169,7 @@ func (x *outboxMachine) system(m any) {
 
 func (x *outboxMachine) act() {
 	switch rapid.SampledFrom([]string{
-		"send", "send", "send", "broadcast", "broadcast", "broadcast", "control", "hold", "release", "pause", "resume", "resume",
+		"send", "send", "send", "broadcast", "broadcast", "bundle", "bundle", "control", "hold", "release", "pause", "resume", "resume",
 		"close", "suspend", "continue", "continue", "system", "run", "run", "run",
 	}).Draw(x.t, "action") {
 	case "send":
@@ -172,6 +193,8 @@ func (x *outboxMachine) act() {
 			}
 		}
 		x.o.PostUserMessage(frame(s))
+	case "bundle":
+		x.bundle()
 	case "control":
 		x.seq++
 		x.m.control = append(x.m.control, x.seq)
@@ -215,6 +238,24 @@ func (x *outboxMachine) act() {
 	}
 }
 
+// bundle broadcasts several messages as the registry does: in as few frames as hold them.
+func (x *outboxMachine) bundle() {
+	var frames []*actors.Frame
+	for range rapid.IntRange(2, 8).Draw(x.t, "messages") {
+		frames = append(frames, frame(x.payload()))
+	}
+	for len(frames) > 0 {
+		var f *actors.Frame
+		f, frames = actors.Bundle(frames)
+		if !x.m.closed && x.m.holding {
+			x.m.push(&x.m.held, payloads(&actors.Batch{Frames: []*actors.Frame{f}})...)
+		} else if !x.m.closed {
+			x.m.push(&x.m.queue, payloads(&actors.Batch{Frames: []*actors.Frame{f}})...)
+		}
+		x.o.PostUserMessage(f)
+	}
+}
+
 func (x *outboxMachine) release() {
 	x.m.holding = false
 	x.m.queue, x.m.held = append(x.m.queue, x.m.held...), nil
@@ -242,7 +283,7 @@ func (x *outboxMachine) check() {
 	if pending > 1 || m.ready() && pending == 0 {
 		x.t.Fatalf("%d runs scheduled, ready: %v", pending, m.ready())
 	}
-	if got, want := x.o.UserMessageCount(), len(m.queue)+len(m.control); got != want {
+	if got, want := x.o.UserMessageCount(), count(m.queue)+len(m.control); got != want {
 		x.t.Fatalf("UserMessageCount %d, want %d", got, want)
 	}
 	if got, want := x.o.Drained(), len(m.queue)+len(m.held) == 0; got != want {

@@ -107,17 +107,17 @@ func TestWhatIsQueuedBecomesOneBatchInOrder(t *testing.T) {
 	equal(t, "bytes", bytes, 6)
 }
 
-func TestABatchOfSeveralFramesStaysWithin64KiB(t *testing.T) {
+func TestABatchOfSeveralFramesStaysWithin16KiB(t *testing.T) {
 	const k = 1 << 10
 	for name, c := range map[string]struct{ sizes, batches []int }{
-		"exactly full":          {[]int{32 * k, 32 * k}, []int{2}},
-		"one byte over":         {[]int{32 * k, 32*k + 1}, []int{1, 1}},
+		"exactly full":          {[]int{8 * k, 8 * k}, []int{2}},
+		"one byte over":         {[]int{8 * k, 8*k + 1}, []int{1, 1}},
 		"one frame of any size": {[]int{1 << 20}, []int{1}},
 		"big, small":            {[]int{1 << 20, 1}, []int{1, 1}},
-		"small, big":            {[]int{1, 64 * k}, []int{1, 1}},
-		"small, big, smalls":    {[]int{1, 1, 64 * k, 1, 0, 1}, []int{2, 1, 3}},
-		"many":                  {[]int{20 * k, 20 * k, 20 * k, 20 * k, 20 * k, 20 * k, 20 * k}, []int{3, 3, 1}},
-		"empty ones at the end": {[]int{64 * k, 0, 0, 1, 0}, []int{3, 2}},
+		"small, big":            {[]int{1, 16 * k}, []int{1, 1}},
+		"small, big, smalls":    {[]int{1, 1, 16 * k, 1, 0, 1}, []int{2, 1, 3}},
+		"many":                  {[]int{5 * k, 5 * k, 5 * k, 5 * k, 5 * k, 5 * k, 5 * k}, []int{3, 3, 1}},
+		"empty ones at the end": {[]int{16 * k, 0, 0, 1, 0}, []int{3, 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, r, d := outbox(16)

@@ -54,16 +54,14 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 			theirs(ctx, p)
 		}
 	}
-	w, hijacked := wrapHijack(w)
+	w = wrapHijack(w, c)
 	ws, err := websocket.Accept(w, r, &o)
 	if err != nil {
-		if hijacked.wire != nil {
-			_ = hijacked.wire.Close()
+		if c.wire != nil {
+			_ = c.wire.Close()
 		}
 		return nil, err
 	}
-	c.wire = hijacked.wire
-	c.wire.wait, c.wire.written = cfg.WriteWait, c.wrote
 	c.attach(ws)
 	return c, nil
 }

@@ -19,7 +19,7 @@ const (
 // would live as long as the connection. Nothing keeps a reference to it, or to the writer within, after the upgrade.
 type hijackWriter struct {
 	http.ResponseWriter
-	wire *wire
+	conn *Conn // whose wire is to be
 }
 
 // ginWriter is a hijackWriter over a gin.ResponseWriter, which the library recognises by this method.
@@ -29,17 +29,17 @@ func (g ginWriter) WriteHeaderNow() {
 	g.ResponseWriter.(interface{ WriteHeaderNow() }).WriteHeaderNow()
 }
 
-// wrapHijack returns a writer to upgrade through, and where to find the wire afterwards. A writer that cannot be hijacked
-// is returned as it is, for the library to refuse it in its own words.
-func wrapHijack(w http.ResponseWriter) (http.ResponseWriter, *hijackWriter) {
-	h := &hijackWriter{ResponseWriter: w}
+// wrapHijack returns a writer to upgrade through, which makes c's wire. A writer that cannot be hijacked is returned as it
+// is, for the library to refuse it in its own words.
+func wrapHijack(w http.ResponseWriter, c *Conn) http.ResponseWriter {
 	if !canHijack(w) {
-		return w, h
+		return w
 	}
+	h := &hijackWriter{w, c}
 	if _, gin := w.(interface{ WriteHeaderNow() }); gin {
-		return ginWriter{h}, h
+		return ginWriter{h}
 	}
-	return h, h
+	return h
 }
 
 func canHijack(w http.ResponseWriter) bool {
@@ -63,7 +63,7 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.wire = newWire(conn)
+	h.conn.wire = newWire(conn, h.conn.cfg.WriteWait, h.conn.wrote)
 	var source io.Reader = conn
 	size := readBuffer
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
@@ -75,5 +75,7 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if _, err := reader.Peek(len(early)); err != nil {
 		return nil, nil, err
 	}
-	return h.wire, bufio.NewReadWriter(reader, bufio.NewWriterSize(h.wire, writeBuffer)), nil
+	// A handler that stays until the connection ends keeps what these are part of; their 8 KB it shall not keep.
+	*rw.Reader, *rw.Writer = bufio.Reader{}, bufio.Writer{}
+	return h.conn.wire, bufio.NewReadWriter(reader, bufio.NewWriterSize(h.conn.wire, writeBuffer)), nil
 }

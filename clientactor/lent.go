@@ -2,6 +2,7 @@ package clientactor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
@@ -20,7 +21,7 @@ type lent struct {
 }
 
 func (l *lent) write(b *actors.Batch) (pending bool, err error) {
-	frames := append([]*actors.Frame(nil), b.Frames...) // the batch is valid only now
+	frames := slices.Collect(b.Messages) // the batch is valid only now
 	go func() {
 		var err error
 		for _, f := range frames {

@@ -38,7 +38,7 @@ func newForeign(link *actors.Link, sub actors.Subscriber) *actors.Adopt {
 func (f *foreign) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actors.Batch:
-		f.send(ctx, m.Frames)
+		f.send(ctx, m)
 	case *actors.Overflowed:
 		ctx.Send(ctx.Parent(), m)
 	case *actors.Close:
@@ -56,10 +56,10 @@ func (f *foreign) Receive(ctx actor.Context) {
 }
 
 // send hands over copies: a frame belongs to everybody, and a subscriber may keep or change what it is given.
-func (f *foreign) send(ctx actor.Context, frames []*actors.Frame) {
+func (f *foreign) send(ctx actor.Context, b *actors.Batch) {
 	var episodes []int
 	err := actors.Isolate("Send", func() {
-		for _, frame := range frames {
+		for frame := range b.Messages {
 			if !f.sub.Send(bytes.Clone(frame.Payload())) {
 				f.dropped++
 			} else if f.dropped > 0 {

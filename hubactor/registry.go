@@ -12,9 +12,16 @@ import (
 type registry struct {
 	cfg     Config
 	link    *actors.Link
-	members []*member // in no particular order: the last takes the place of one that leaves
+	frames  []*actors.Frame // broadcasts that go out at the next fanOut
+	members []*member       // in no particular order: the last takes the place of one that leaves
 	index   map[actors.Subscriber]*member
 }
+
+// fanOut, from itself, comes when the broadcasts that waited along with the first have been taken.
+type fanOut struct{}
+
+// IgnoreDeadLetterLogging is for one that comes after the last broadcast went out and the registry stopped.
+func (fanOut) IgnoreDeadLetterLogging() {}
 
 type member struct {
 	actors.Member
@@ -30,11 +37,14 @@ func (r *registry) Receive(ctx actor.Context) {
 	if op, ok := ctx.Message().(actors.Operation); ok {
 		r.link.Gate.Leave(op.Op())
 	}
-	switch m := ctx.Message().(type) {
-	case *actors.Broadcast:
-		for _, each := range r.members {
-			each.Outbox.PostUserMessage(m.Frame)
+	if m, ok := ctx.Message().(*actors.Broadcast); ok {
+		if r.frames = append(r.frames, m.Frame); len(r.frames) == 1 {
+			ctx.Send(ctx.Self(), fanOut{})
 		}
+		return
+	}
+	r.fanOut() // before whatever else comes: operations happen in order, and none is lost in a crash
+	switch m := ctx.Message().(type) {
 	case *actors.Register:
 		r.register(ctx, m)
 	case *actors.Unregister:
@@ -54,6 +64,18 @@ func (r *registry) Receive(ctx actor.Context) {
 	case *actor.Stopping:
 		r.removeAll(ctx, time.Time{}) // nobody left, if the hub could drain
 	}
+}
+
+// fanOut gives every member the broadcasts taken so far: in bundles, so that each member is visited once for many of them.
+func (r *registry) fanOut() {
+	for rest := r.frames; len(rest) > 0; {
+		var f *actors.Frame
+		f, rest = actors.Bundle(rest)
+		for _, each := range r.members {
+			each.Outbox.PostUserMessage(f)
+		}
+	}
+	r.frames = nil
 }
 
 // rebuild asks connections who is there: nobody at first, everybody after a crash. Waiting for the answer here keeps

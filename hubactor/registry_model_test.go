@@ -35,7 +35,7 @@ func (c *conn) Close()                 { c.box.Close(&actors.Close{Reason: actor
 func (c *conn) receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actors.Batch:
-		for _, f := range m.Frames {
+		for f := range m.Messages {
 			c.got.add(string(f.Payload()))
 		}
 		c.endIfDrained()

@@ -54,20 +54,9 @@ func (s *stream) write(b *actors.Batch) {
 	if s.out == nil {
 		return
 	}
-	var err error
-	if len(b.Frames) == 1 {
-		err = s.out.write(b.Frames[0].SSE())
-	} else {
-		buf := buffers.Get().(*[]byte)
-		for _, f := range b.Frames {
-			*buf = append(*buf, f.SSE()...)
-		}
-		err = s.out.write(*buf)
-		if cap(*buf) <= maxKept {
-			*buf = (*buf)[:0]
-			buffers.Put(buf)
-		}
-	}
+	g := b.Gather((*actors.Frame).SSE)
+	err := s.out.write(g.Bytes)
+	g.Release()
 	if s.check(err) {
 		s.endIfDrained()
 	}
@@ -133,10 +122,6 @@ type response struct {
 }
 
 var comment = []byte(":\n\n")
-
-const maxKept = 128 << 10
-
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // open sends the headers: now the client knows that there is a stream.
 func (r *response) open() error {

@@ -1,0 +1,30 @@
+//go:build unix
+
+package actors
+
+import "syscall"
+
+// try writes as much of p as the kernel takes at once. The lock is held.
+func (s *Socket) try(p []byte) (n int, err error) {
+	if s.raw == nil {
+		return 0, nil
+	}
+	s.trying = p
+	if err := s.raw.Write(s.tryFn); err != nil {
+		return 0, err
+	}
+	s.trying = nil
+	switch s.tryErr {
+	case nil:
+		return s.tried, nil
+	case syscall.EAGAIN, syscall.EINTR:
+		return 0, nil
+	}
+	return 0, s.tryErr
+}
+
+// tryOnce is called by the runtime with the descriptor; true means that it shall not wait for the socket.
+func (s *Socket) tryOnce(fd uintptr) bool {
+	s.tried, s.tryErr = syscall.Write(int(fd), s.trying)
+	return true
+}
