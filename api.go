@@ -468,7 +468,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
 	}
-	c, cfg := &Client{hub: hub}, hub.clientConfig(clientOpts)
+	c, cfg := &Client{hub: hub}, clientConfig(clientOpts)
 	place, err := hub.reserve(w)
 	if err != nil {
 		return nil, err
@@ -490,6 +490,27 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	return c, nil
 }
 
+// ServeWS is the whole handler of a WebSocket: it does what Accept does, and then what the client's Serve does, on the
+// goroutine of the request. Like Accept's, its errors of the upgrade have been answered. It blocks, as AcceptSSE does, and
+// for as long net/http keeps the request and its own part of the stack, some 7 KB: a handler that returns after Accept and
+// "go client.Serve()" spares that. The request's context counts for its values alone: net/http does not end it when the client leaves.
+func ServeWS(w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, opts ...ClientOption) error {
+	ctx := context.Background()
+	if r != nil {
+		ctx = r.Context()
+	}
+	var c *Client
+	var err error
+	// An upgrade needs 8 KB of stack, which a goroutine that then reads would keep.
+	if failed := actors.Isolate("ServeWS", func() { c, err = Accept(ctx, w, r, hub, acceptOpts, opts...) }); failed != nil {
+		panic(failed) // net/http recovers it, here
+	}
+	if err != nil {
+		return err
+	}
+	return c.Serve()
+}
+
 // NewClient makes a Client of a connection that the caller accepted or dialled, and leaves to it from now on. It is not
 // registered yet. The client is closed when ctx ends. With a nil argument the result is a closed client.
 func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...ClientOption) *Client {
@@ -501,7 +522,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		}
 		return c
 	}
-	c.conn = clientactor.New(conn, hub.clientConfig(opts), c.handler())
+	c.conn = clientactor.New(conn, clientConfig(opts), c.handler())
 	c.conn.Watch(ctx)
 	c.adopt()
 	return c
@@ -525,6 +546,16 @@ func (c *Client) WritePump() {
 	}
 	c.conn.StartWriting()
 	<-c.conn.Done()
+}
+
+// Serve is ReadPump and WritePump on one goroutine, which saves the memory of the other. It returns when the connection has
+// ended: nil when Close, Unregister, the hub's end or the context did that; when the peer closed or went away, the error that
+// reading it failed with (websocket.CloseStatus tells the peer's code); else an error that says what went wrong.
+func (c *Client) Serve() error {
+	if c == nil || c.conn == nil {
+		return ErrHubStopped
+	}
+	return c.conn.Serve()
 }
 
 // Send queues data for this client and never blocks; false means that the queue is full or the client closed. The caller
@@ -714,12 +745,20 @@ func (h *Hub) warn(text string) {
 	log.Warn("wskit: " + text)
 }
 
-func (h *Hub) clientConfig(opts []ClientOption) clientactor.Config {
-	c, queue := &ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}, actors.Bound{}
-	if len(opts) > 0 {
-		extras.Store(c, &queue)
-		defer extras.Delete(c)
+// standardClient is the configuration of all clients without options.
+var standardClient = newClientConfig(nil)
+
+func clientConfig(opts []ClientOption) *clientactor.Config {
+	if len(opts) == 0 {
+		return standardClient
 	}
+	return newClientConfig(opts)
+}
+
+func newClientConfig(opts []ClientOption) *clientactor.Config {
+	c, queue := &ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}, actors.Bound{}
+	extras.Store(c, &queue)
+	defer extras.Delete(c)
 	for _, opt := range opts {
 		if opt != nil {
 			opt(c)
@@ -729,7 +768,7 @@ func (h *Hub) clientConfig(opts []ClientOption) clientactor.Config {
 	if c.MaxMessageSize == 0 {
 		c.MaxMessageSize = DefaultMaxMessageSize
 	}
-	return clientactor.Config{
+	return &clientactor.Config{
 		WriteWait: orDefault(c.WriteWait, DefaultWriteWait), PingInterval: orDefault(c.PingInterval, DefaultPingInterval),
 		MaxMessageSize: c.MaxMessageSize, Queue: queue,
 	}

@@ -17,7 +17,8 @@ type Frame struct {
 	parts []*Frame // of a bundle: two messages or more
 	size  int      // of a bundle: payload in bytes
 
-	websocket, sse shared
+	websocket, deflated, sse shared
+	threshold                int // of a bundle: what deflated was built for
 }
 
 // shared is an encoding that is built when it is first asked for.
@@ -34,11 +35,17 @@ const (
 
 const maxHeader = 10 // of an unmasked frame: RFC 6455, section 5.2
 
+// First bytes of a frame: a whole text message, and one that is compressed (RFC 7692, section 6).
+const (
+	opText       = 0x81
+	opCompressed = 0xc1
+)
+
 // NewFrame copies payload, which the caller may reuse at once.
 func NewFrame(payload []byte) *Frame {
 	buf := make([]byte, maxHeader+len(payload))
 	copy(buf[maxHeader:], payload)
-	return &Frame{buf: buf, start: putHeader(buf, 0x81, len(payload))}
+	return &Frame{buf: buf, start: putHeader(buf, opText, len(payload))}
 }
 
 // Bundle makes one frame of the first of messages, as many as fit, and returns the others too. There is at least one
@@ -76,6 +83,28 @@ func (f *Frame) WebSocket() []byte {
 	}
 	f.websocket.once.Do(func() { f.websocket.bytes = f.join((*Frame).WebSocket) })
 	return f.websocket.bytes
+}
+
+// Deflated is WebSocket for a client that negotiated permessage-deflate (RFC 7692): a payload of threshold bytes or more is
+// compressed, if that makes it shorter. It refers to no message before it, so it serves clients with context takeover too.
+func (f *Frame) Deflated(threshold int) []byte {
+	encode := func(f *Frame) []byte { return f.Deflated(threshold) }
+	switch {
+	case f.parts != nil:
+		f.deflated.once.Do(func() { f.threshold, f.deflated.bytes = threshold, f.join(encode) })
+		if f.threshold != threshold { // clients of one hub that were accepted with different options
+			return f.join(encode)
+		}
+		return f.deflated.bytes
+	case f.Len() < threshold:
+		return f.WebSocket()
+	}
+	f.deflated.once.Do(func() {
+		if f.deflated.bytes = deflate(f.Payload()); len(f.deflated.bytes) >= len(f.WebSocket()) {
+			f.deflated.bytes = f.WebSocket()
+		}
+	})
+	return f.deflated.bytes
 }
 
 // SSE is the message as one event of data lines, ready for the stream (WHATWG HTML, section 9.2.6).

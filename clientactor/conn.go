@@ -3,8 +3,10 @@ package clientactor
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +16,7 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
-// Config is how a connection behaves. All fields are set; one Config may serve many connections.
+// Config is how a connection behaves. All fields are set, and not changed any more: one Config may serve many connections.
 type Config struct {
 	WriteWait      time.Duration // to write what was handed to the socket, and for a pong
 	PingInterval   time.Duration
@@ -27,21 +29,28 @@ const linger = time.Second
 
 // Conn is one WebSocket connection. Its methods may be called from any goroutine.
 type Conn struct {
-	cfg     Config
+	cfg     *Config
 	ws      *websocket.Conn
 	wire    *wire // nil when the caller brought the connection
 	lent    *lent // nil when it did not
 	box     *actors.Outbox
-	done    chan struct{}
-	end     sync.Once
+	end     ending
 	reading atomic.Bool
 	alive   atomic.Bool       // a pong has come since it was last cleared
 	unwatch func() bool       // stops watching the context; nil without one
+	failure error             // of reading; belongs to the reader
 	message func(data []byte) // of the peer; may be nil
 }
 
+// ending is the end of a connection's actor.
+type ending struct {
+	mu   sync.Mutex
+	over bool
+	done chan struct{} // nil while nobody waits
+}
+
 // Accept upgrades the request. An error has been answered already, and is the WebSocket library's.
-func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg Config, message func([]byte)) (*Conn, error) {
+func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, message func([]byte)) (*Conn, error) {
 	c := newConn(cfg, message)
 	var o websocket.AcceptOptions
 	if opts != nil {
@@ -62,12 +71,15 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 		}
 		return nil, err
 	}
+	if strings.HasPrefix(w.Header().Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
+		c.wire.deflate(o)
+	}
 	c.attach(ws)
 	return c, nil
 }
 
 // New makes a Conn of a connection that the caller accepted or dialled and from now on leaves to it.
-func New(ws *websocket.Conn, cfg Config, message func([]byte)) *Conn {
+func New(ws *websocket.Conn, cfg *Config, message func([]byte)) *Conn {
 	c := newConn(cfg, message)
 	ctx, cut := context.WithCancel(context.Background())
 	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: func(err error) {
@@ -79,8 +91,8 @@ func New(ws *websocket.Conn, cfg Config, message func([]byte)) *Conn {
 	return c
 }
 
-func newConn(cfg Config, message func([]byte)) *Conn {
-	return &Conn{cfg: cfg, message: message, box: actors.NewBoundOutbox(cfg.Queue), done: make(chan struct{})}
+func newConn(cfg *Config, message func([]byte)) *Conn {
+	return &Conn{cfg: cfg, message: message, box: actors.NewBoundOutbox(cfg.Queue)}
 }
 
 func (c *Conn) attach(ws *websocket.Conn) {
@@ -105,7 +117,17 @@ func (c *Conn) Actor() actor.Actor { return &connection{Conn: c} }
 func (c *Conn) StartWriting() { c.box.PostUserMessage(start{}) }
 
 // Done is closed when the connection's actor has ended.
-func (c *Conn) Done() <-chan struct{} { return c.done }
+func (c *Conn) Done() <-chan struct{} {
+	c.end.mu.Lock()
+	defer c.end.mu.Unlock()
+	if c.end.done == nil {
+		c.end.done = make(chan struct{})
+		if c.end.over {
+			close(c.end.done)
+		}
+	}
+	return c.end.done
+}
 
 // Refuse ends a connection for which there is no actor.
 func (c *Conn) Refuse(r actors.Reason) {
@@ -113,6 +135,25 @@ func (c *Conn) Refuse(r actors.Reason) {
 	c.sink().goodbye(r)
 	time.AfterFunc(linger, c.cut)
 	c.ended()
+}
+
+// Serve writes and reads on the caller's goroutine alone until the connection has ended. It returns nil when that was this
+// side's doing, what reading failed with when the peer closed or went away, else an error that says what went wrong.
+func (c *Conn) Serve() error {
+	c.StartWriting()
+	reader := c.ReadLoop()
+	<-c.Done()
+	switch r := c.box.Reason(); r {
+	case actors.ReasonClosed, actors.ReasonUnregistered, actors.ReasonShutdown, actors.ReasonContext:
+		return nil
+	case actors.ReasonPeer:
+		if reader {
+			return c.failure
+		}
+		return io.EOF // another goroutine has the details
+	default:
+		return fmt.Errorf("wskit: connection ended: %s", r)
+	}
 }
 
 // ReadLoop reads until the connection ends, hands each message to the handler, and then has the actor end. There is one
@@ -139,6 +180,7 @@ func (c *Conn) read() {
 	for {
 		data, err := c.readOne()
 		if err != nil {
+			c.failure = err
 			return
 		}
 		if data == nil {
@@ -193,12 +235,15 @@ func (c *Conn) cut() {
 }
 
 func (c *Conn) ended() {
-	c.end.Do(func() {
-		if c.unwatch != nil {
-			c.unwatch()
-		}
-		close(c.done)
-	})
+	if c.unwatch != nil {
+		c.unwatch()
+	}
+	c.end.mu.Lock()
+	defer c.end.mu.Unlock()
+	if !c.end.over && c.end.done != nil {
+		close(c.end.done)
+	}
+	c.end.over = true
 }
 
 func (c *Conn) wrote(err error) { c.box.PostUserMessage(&written{err}) }

@@ -18,12 +18,12 @@ import (
 	"github.com/wskit/wskit/clientactor"
 )
 
-var standard = clientactor.Config{
+var standard = &clientactor.Config{
 	WriteWait: 5 * time.Second, PingInterval: time.Minute, MaxMessageSize: 512, Queue: actors.Bound{Messages: 16},
 }
 
 // serve upgrades every request, runs the connection's actor and both pumps, and hands the connection to the test.
-func serve(t *testing.T, cfg clientactor.Config, message func([]byte)) (url string, conns <-chan *clientactor.Conn) {
+func serve(t *testing.T, cfg *clientactor.Config, message func([]byte)) (url string, conns <-chan *clientactor.Conn) {
 	t.Helper()
 	accepted := make(chan *clientactor.Conn, 16)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -86,9 +86,9 @@ func dialRaw(t *testing.T, url string) (net.Conn, *bufio.Reader) {
 }
 
 func TestAPeerThatAnswersNoPingIsClosedAfterTheWriteWait(t *testing.T) {
-	cfg := standard
+	cfg := *standard
 	cfg.PingInterval, cfg.WriteWait = 20*time.Millisecond, 100*time.Millisecond
-	url, conns := serve(t, cfg, nil)
+	url, conns := serve(t, &cfg, nil)
 	_, r := dialRaw(t, url)
 	c := <-conns
 	start := time.Now()
@@ -105,9 +105,9 @@ func TestAPeerThatAnswersNoPingIsClosedAfterTheWriteWait(t *testing.T) {
 }
 
 func TestAPeerThatAnswersPingsStaysAndIsPingedAtTheInterval(t *testing.T) {
-	cfg := standard
+	cfg := *standard
 	cfg.PingInterval, cfg.WriteWait = 50*time.Millisecond, 20*time.Millisecond
-	url, conns := serve(t, cfg, nil)
+	url, conns := serve(t, &cfg, nil)
 	var pings atomic.Int64
 	enough := make(chan struct{})
 	ws, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
@@ -135,11 +135,11 @@ func TestAPeerThatAnswersPingsStaysAndIsPingedAtTheInterval(t *testing.T) {
 }
 
 func TestAConnectionThatIsNotReadIsNotBlamedForMissingPongs(t *testing.T) {
-	cfg := standard
+	cfg := *standard
 	cfg.PingInterval, cfg.WriteWait = 20*time.Millisecond, 20*time.Millisecond
 	conns := make(chan *clientactor.Conn, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, _ := clientactor.Accept(w, r, nil, cfg, nil)
+		c, _ := clientactor.Accept(w, r, nil, &cfg, nil)
 		spawn(c)
 		c.StartWriting()
 		conns <- c

@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
 )
 
@@ -20,6 +21,25 @@ func newWire(conn net.Conn, wait time.Duration, written func(error)) *wire {
 	w.Attach(conn, wait, written)
 	return w
 }
+
+// deflate has messages compressed, as the client has agreed to.
+func (w *wire) deflate(o websocket.AcceptOptions) {
+	threshold := o.CompressionThreshold
+	switch {
+	case threshold > 0:
+	case o.CompressionMode == websocket.CompressionContextTakeover:
+		threshold = takeoverThreshold
+	default:
+		threshold = noTakeoverThreshold
+	}
+	w.encode = func(f *actors.Frame) []byte { return f.Deflated(threshold) }
+}
+
+// The library's own defaults for AcceptOptions.CompressionThreshold, in bytes.
+const (
+	takeoverThreshold   = 128
+	noTakeoverThreshold = 512
+)
 
 // write hands over a batch; pending means that the Conn's wrote will be called.
 func (w *wire) write(b *actors.Batch) (pending bool, err error) { return w.Send(b.Gather(w.encode)) }
