@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,15 @@ func BenchmarkFrame(b *testing.B) {
 	}
 }
 
+// BenchmarkDeflate is the compression of one message, once for all clients.
+func BenchmarkDeflate(b *testing.B) {
+	payload := []byte(strings.Repeat(`{"symbol":"ACME","bid":12.25,"ask":12.26},`, 25))
+	b.ReportAllocs()
+	for b.Loop() {
+		actors.NewFrame(payload).Deflated(512)
+	}
+}
+
 // BenchmarkOutboxPostDeliver is one frame posted to an outbox and handed to its actor, in batches of the given length.
 func BenchmarkOutboxPostDeliver(b *testing.B) {
 	for _, per := range []int{1, 64} {
@@ -43,6 +53,19 @@ func BenchmarkOutboxPostDeliver(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(o.frames), "ns/frame")
 		})
+	}
+}
+
+// BenchmarkBundle is the joining of 64 messages of 128 bytes, once for all clients.
+func BenchmarkBundle(b *testing.B) {
+	var messages []*actors.Frame
+	for range 64 {
+		messages = append(messages, actors.NewFrame(make([]byte, 128)))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f, _ := actors.Bundle(messages)
+		f.WebSocket()
 	}
 }
 

@@ -90,13 +90,13 @@ func (e events) Receive(ctx actor.Context) {
 }
 
 type hub struct {
-	t      *testing.T
+	t      testing.TB
 	system *actor.ActorSystem
 	pid    *actor.PID
 	link   *actors.Link
 }
 
-func spawn(t *testing.T, cfg hubactor.Config) *hub {
+func spawn(t testing.TB, cfg hubactor.Config) *hub {
 	t.Helper()
 	system := actors.System()
 	pid, err := system.Root.SpawnNamed(hubactor.Props(cfg), "test-"+strings.ReplaceAll(t.Name(), "/", "-"))

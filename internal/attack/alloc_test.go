@@ -1,0 +1,73 @@
+package attack_test
+
+import (
+	"io"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"testing"
+)
+
+// A delivery allocates nothing: what a broadcast allocates does not grow with the number of its receivers.
+func TestADeliveryAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("sync.Pool drops items at random under -race")
+	}
+	const clients, rounds = 300, 200
+	for name, connect := range map[string]func(*testing.T, *server) io.Reader{
+		"WebSocket": func(t *testing.T, s *server) io.Reader {
+			r, _ := s.silent(t)
+			return r
+		},
+		"SSE": func(t *testing.T, s *server) io.Reader {
+			resp, err := http.Get(s.URL + "/sse")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { resp.Body.Close() })
+			return resp.Body
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := run(t)
+			s := serve(t, h.Hub)
+			var got atomic.Int64
+			arrived := make(chan struct{}, 1)
+			for range clients {
+				r := connect(t, s)
+				go func() {
+					buf := make([]byte, 4096)
+					for {
+						n, err := r.Read(buf)
+						if err != nil {
+							return
+						}
+						for _, c := range buf[:n] {
+							if c == '!' && got.Add(1)%clients == 0 {
+								arrived <- struct{}{}
+							}
+						}
+					}
+				}()
+			}
+			h.count(t, clients)
+			message := []byte("a message that ends so!")
+			cast := func(n int) {
+				for range n {
+					h.Broadcast(message)
+					receive(t, "the last delivery of a broadcast", arrived)
+				}
+			}
+			cast(rounds) // pools, stacks and the map of timers are filled
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			cast(rounds)
+			runtime.ReadMemStats(&after)
+			each := float64(after.Mallocs-before.Mallocs) / (clients * rounds)
+			t.Logf("%.4f allocations a delivery, of them the client's", each)
+			if each > 0.1 {
+				t.Errorf("%.3f allocations a delivery", each)
+			}
+		})
+	}
+}
