@@ -15,7 +15,8 @@ type Frame struct {
 	buf   []byte   // room for the longest WebSocket header, then the payload; nil for a bundle
 	start int      // where the WebSocket header begins in buf
 	parts []*Frame // of a bundle: two messages or more
-	size  int      // of a bundle: payload in bytes
+	count int      // of messages
+	size  int      // of payload, in bytes
 
 	websocket, deflated, sse shared
 	threshold                int // of a bundle: what deflated was built for
@@ -45,7 +46,7 @@ const (
 func NewFrame(payload []byte) *Frame {
 	buf := make([]byte, maxHeader+len(payload))
 	copy(buf[maxHeader:], payload)
-	return &Frame{buf: buf, start: putHeader(buf, opText, len(payload))}
+	return &Frame{buf: buf, start: putHeader(buf, opText, len(payload)), count: 1, size: len(payload)}
 }
 
 // Bundle makes one frame of the first of messages, as many as fit, and returns the others too. There is at least one
@@ -59,22 +60,17 @@ func Bundle(messages []*Frame) (bundle *Frame, rest []*Frame) {
 	if n == 1 {
 		return messages[0], messages[1:]
 	}
-	return &Frame{parts: messages[:n:n], size: size}, messages[n:]
+	return &Frame{parts: messages[:n:n], count: n, size: size}, messages[n:]
 }
 
 // Payload is the message itself; there is none of a bundle. The caller must not change it: every subscriber shares it.
 func (f *Frame) Payload() []byte { return f.buf[maxHeader:] }
 
 // Len is the payload's length in bytes.
-func (f *Frame) Len() int {
-	if f.parts != nil {
-		return f.size
-	}
-	return len(f.buf) - maxHeader
-}
+func (f *Frame) Len() int { return f.size }
 
 // Count is how many messages this is.
-func (f *Frame) Count() int { return max(len(f.parts), 1) }
+func (f *Frame) Count() int { return f.count }
 
 // WebSocket is the message as one unmasked text frame, header and payload, ready for the socket.
 func (f *Frame) WebSocket() []byte {
