@@ -21,13 +21,15 @@ type child struct {
 	control string // address for control
 }
 
-// startChild runs this same binary in the server role. The process ends with close, with ctx, or with this process.
-func startChild(ctx context.Context, sys *system) (*child, error) {
+// startChild runs this same binary in the server role, with redis as the address of a Redis if the system needs one. The
+// process ends with close, with ctx, or with this process.
+func startChild(ctx context.Context, sys *system, redis string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	c := &child{cmd: exec.CommandContext(ctx, self, roleServe, sys.name)}
+	c.cmd.Env = append(os.Environ(), redisVar+"="+redis)
 	c.cmd.Stderr = os.Stderr
 	if c.orders, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -58,9 +60,8 @@ func (c *child) close() {
 	_ = c.cmd.Wait()
 }
 
-// broadcast orders n messages at once, numbered from first.
-func (c *child) broadcast(first uint32, n, size int, stamp int64) error {
-	_, err := fmt.Fprintf(c.orders, "%d %d %d %d\n", first, n, size, stamp)
+func (c *child) broadcast(o order) error {
+	_, err := c.orders.Write(o.encode())
 	return err
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -14,97 +13,14 @@ type decoder interface {
 
 var errPeerClosed = errors.New("closed by the server")
 
-const (
-	opPing  = 0x9
-	opPong  = 0xa
-	opClose = 0x8
-)
+// untilClosed is a body that the end of the connection ends.
+type untilClosed struct{}
 
-// frames decodes the WebSocket frames of a server (RFC 6455, section 5): unmasked, without extensions.
-type frames struct {
-	pong func(payload []byte) error // answers a ping; nil: nobody does
-
-	head    [10]byte
-	have    int    // bytes of head
-	left    uint64 // bytes of payload still to come
-	inside  bool   // the header is complete
-	control []byte
-}
-
-func (f *frames) decode(p []byte, data func([]byte)) error {
-	for {
-		if !f.inside {
-			var err error
-			if p, err = f.header(p); err != nil {
-				return err
-			}
-			if !f.inside {
-				return nil
-			}
-		}
-		n := min(uint64(len(p)), f.left)
-		if f.isControl() {
-			f.control = append(f.control, p[:n]...)
-		} else if n > 0 {
-			data(p[:n])
-		}
-		p, f.left = p[n:], f.left-n
-		if f.left > 0 {
-			return nil
-		}
-		if err := f.end(); err != nil {
-			return err
-		}
-	}
-}
-
-func (f *frames) isControl() bool { return f.head[0]&0x08 != 0 }
-
-// header collects a frame's header; inside is set once it is complete.
-func (f *frames) header(p []byte) (rest []byte, err error) {
-	for len(p) > 0 {
-		f.head[f.have] = p[0]
-		f.have++
-		p = p[1:]
-		if f.have < 2 {
-			continue
-		}
-		if f.head[1]&0x80 != 0 {
-			return nil, errors.New("masked frame from the server")
-		}
-		switch length := f.head[1]; {
-		case length < 126:
-			f.left = uint64(length)
-		case length == 126 && f.have == 4:
-			f.left = uint64(binary.BigEndian.Uint16(f.head[2:]))
-		case length == 127 && f.have == 10:
-			f.left = binary.BigEndian.Uint64(f.head[2:])
-		default:
-			continue
-		}
-		f.inside = true
-		return p, nil
-	}
-	return nil, nil
-}
-
-func (f *frames) end() error {
-	op, payload := f.head[0]&0x0f, f.control
-	f.have, f.inside, f.control = 0, false, f.control[:0]
-	switch {
-	case op == opClose && len(payload) >= 2:
-		return fmt.Errorf("%w with %d %s", errPeerClosed, binary.BigEndian.Uint16(payload), payload[2:])
-	case op == opClose:
-		return errPeerClosed
-	case op == opPing && f.pong != nil:
-		return f.pong(payload)
+func (untilClosed) decode(p []byte, data func([]byte)) error {
+	if len(p) > 0 {
+		data(p)
 	}
 	return nil
-}
-
-// clientFrame is a masked frame, as clients send; the key is zero, which leaves the payload as it is. Up to 125 bytes.
-func clientFrame(op byte, payload []byte) []byte {
-	return append([]byte{0x80 | op, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
 }
 
 // chunks decodes a chunked HTTP/1.1 body (RFC 9112, section 7.1).

@@ -26,7 +26,7 @@ type load struct {
 	latency  atomic.Pointer[histogram]
 	disorder atomic.Int64 // messages that were not the next one due
 	closing  atomic.Bool
-	gone     atomic.Int64 // connections that the server ended
+	gone     atomic.Int64 // connections that ended, or brought what they should not
 	why      atomic.Pointer[error]
 }
 
@@ -153,7 +153,7 @@ func (l *load) check() error {
 	got, want := l.got.Load(), l.want.Load()
 	switch gone := l.gone.Load(); {
 	case gone > 0:
-		return fmt.Errorf("delivered %d of %d: the server ended %d connections (%w)", got, want, gone, *l.why.Load())
+		return fmt.Errorf("delivered %d of %d: %d connections failed (%w)", got, want, gone, *l.why.Load())
 	case got != want:
 		return fmt.Errorf("delivered %d of %d", got, want)
 	case l.disorder.Load() > 0:

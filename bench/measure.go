@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -21,30 +19,31 @@ type measurement struct {
 	Latency  []point            `json:"latency_ms,omitempty"`
 }
 
-// measure takes the CPU time of the server, the load generator and everybody else, and the wall time, around run, which
-// returns a count.
-func (s *session) measure(run func() (int64, error)) (*measurement, error) {
+// measure takes the CPU time of the server, the load generator and everybody else, the server's allocations, and the wall
+// time, around run, which returns a count.
+func (s *session) measure(ctx context.Context, run func() (int64, error)) (*measurement, error) {
 	before, err := s.child.stats(true)
 	if err != nil {
 		return nil, err
 	}
-	own, machine, start := cpuTime(), busyTime(), time.Now()
+	redis, own, machine, start := s.redis.cpuTime(ctx), cpuTime(), busyTime(), time.Now()
 	count, err := run()
 	if err != nil {
 		return nil, err
 	}
 	wall := time.Since(start)
-	own, machine = cpuTime()-own, busyTime()-machine
+	redis, own, machine = s.redis.cpuTime(ctx)-redis, cpuTime()-own, busyTime()-machine
 	after, err := s.child.stats(false)
 	if err != nil {
 		return nil, err
 	}
 	per := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(count) }
 	return &measurement{Count: count, Values: map[string]float64{
-		cpuPerDelivery.key: per(after.CPU - before.CPU),
-		"load_cpu_us":      per(own),
-		"per_s":            float64(count) / wall.Seconds(),
-		otherCores:         max(0, (machine-own-(after.CPU-before.CPU)).Seconds()/wall.Seconds()),
+		cpuPerDelivery.key:    per(after.CPU - before.CPU),
+		allocsPerDelivery.key: float64(after.Mallocs-before.Mallocs) / float64(count),
+		"load_cpu_us":         per(own),
+		"per_s":               float64(count) / wall.Seconds(),
+		otherCores:            max(0, (machine-redis-own-(after.CPU-before.CPU)).Seconds()/wall.Seconds()),
 	}}, nil
 }
 
@@ -72,116 +71,4 @@ func (m *measurement) addLatency(h *histogram) {
 	ms := func(q float64) float64 { return h.quantile(q).Seconds() * 1000 }
 	m.Values[p50.key], m.Values[p99.key], m.Values[p999.key] = ms(0.5), ms(0.99), ms(0.999)
 	m.Latency = h.curve()
-}
-
-// plan is what is to be measured.
-type plan struct {
-	systems   []*system
-	scenarios []*scenario
-	conns     []int
-	rounds    int
-	profiles  string // directory for profiles of the servers; "": none
-	progress  func(done, of int, m *measurement)
-}
-
-// run measures everything in the plan, or what it gets done before ctx ends: all systems in each round, so that whatever
-// else the machine does meanwhile hits all of them, and starting with another one each time.
-func (p *plan) run(ctx context.Context) []*measurement {
-	var all []*measurement
-	total := p.total()
-	for round := range p.rounds {
-		for _, conns := range p.conns {
-			for i := range p.systems {
-				sys := p.systems[(i+round)%len(p.systems)]
-				p.visit(ctx, sys, conns, func(m *measurement) {
-					m.Round = round + 1
-					all = append(all, m)
-					p.progress(len(all), total, m)
-				})
-				if ctx.Err() != nil {
-					return all
-				}
-			}
-		}
-	}
-	return all
-}
-
-func (p *plan) total() (n int) {
-	for _, sys := range p.systems {
-		for _, conns := range p.conns {
-			for _, sc := range p.scenarios {
-				if sc.takes(sys, conns) {
-					n += p.rounds
-				}
-			}
-		}
-	}
-	return n
-}
-
-// visit measures every scenario of one system at one number of connections. A session is shared until a scenario fails,
-// and by scenarios with the same share of stalled connections.
-func (p *plan) visit(ctx context.Context, sys *system, conns int, found func(*measurement)) {
-	var s *session
-	var open int // the share of stalled connections in s
-	end := func() {
-		if s != nil {
-			s.close()
-		}
-		s = nil
-	}
-	defer end()
-	for _, sc := range p.scenarios {
-		if !sc.takes(sys, conns) || ctx.Err() != nil {
-			continue
-		}
-		if s != nil && open != sc.stalled {
-			end()
-		}
-		var m *measurement
-		var err error
-		if s == nil {
-			stalled := 0
-			if sc.stalled > 0 {
-				stalled = conns / sc.stalled
-			}
-			s, err = openSession(ctx, sys, conns, stalled, sc.name == "idle")
-			open = sc.stalled
-		}
-		if err == nil {
-			m, err = p.profiled(s, sc, func() (*measurement, error) { return sc.run(ctx, s, sc) })
-		}
-		if ctx.Err() != nil {
-			return // it was cut short
-		}
-		if err != nil {
-			m = &measurement{Invalid: err.Error()}
-			end()
-		}
-		m.System, m.Scenario, m.Conns = sys.name, sc.name, conns
-		found(m)
-	}
-}
-
-// profiled saves profiles of the server, CPU time over run and memory after it, if the plan asks for them. A failure to do
-// so is only told.
-func (p *plan) profiled(s *session, sc *scenario, run func() (*measurement, error)) (*measurement, error) {
-	if p.profiles == "" {
-		return run()
-	}
-	_, startErr := s.child.get("/profile/start")
-	m, runErr := run()
-	errs := []error{startErr}
-	for kind, path := range map[string]string{"cpu": "/profile/stop", "memory": "/debug/pprof/allocs"} {
-		profile, err := s.child.get(path)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(p.profiles, fmt.Sprintf("%s-%s-%d.%s.pprof", s.sys.name, sc.name, s.conns, kind)), profile, 0o644)
-		}
-		errs = append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
-		fmt.Fprintln(os.Stderr, "bench: no profile:", err)
-	}
-	return m, runErr
 }

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -60,15 +62,22 @@ func dial(ctx context.Context, l *load, receiveBuf int) (*peer, error) {
 	return p, nil
 }
 
+// request is what a client of sys sends first, and how the answer begins.
+func (s *system) request() (request, answer string) {
+	if s.proto == sse {
+		return "GET / HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n", "HTTP/1.1 200"
+	}
+	request = "GET / HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	if s.deflate {
+		request += "Sec-WebSocket-Extensions: " + deflateOffer + "\r\n"
+	}
+	return request + "\r\n", "HTTP/1.1 101"
+}
+
 // handshake sends the request and reads the response's header, and for a system that has the client say hello, the answer.
 func (p *peer) handshake(sys *system) error {
-	request, want := "GET / HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "HTTP/1.1 101"
-	p.dec = &frames{pong: p.pong}
-	if sys.proto == sse {
-		request, want = "GET / HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n", "HTTP/1.1 200"
-		p.dec = &chunks{}
-	}
+	request, want := sys.request()
 	_ = p.conn.SetDeadline(time.Now().Add(handshakeWait))
 	if _, err := p.conn.Write([]byte(request)); err != nil {
 		return err
@@ -82,10 +91,15 @@ func (p *peer) handshake(sys *system) error {
 		n += k
 		end = bytes.Index(p.buf[:n], []byte("\r\n\r\n"))
 	}
-	if !bytes.HasPrefix(p.buf[:n], []byte(want)) {
-		line, _, _ := bytes.Cut(p.buf[:n], []byte("\r\n"))
+	header := string(p.buf[:end])
+	if !strings.HasPrefix(header, want) {
+		line, _, _ := strings.Cut(header, "\r\n")
 		return fmt.Errorf("handshake: %s", line)
 	}
+	if sys.deflate && !deflateAgreed(header) {
+		return errors.New("handshake: compression was not negotiated")
+	}
+	p.dec = p.decoderFor(sys, header)
 	p.rest = p.buf[end+4 : n]
 	if sys.hello != "" {
 		if err := p.sayHello(sys.hello); err != nil {
@@ -93,6 +107,18 @@ func (p *peer) handshake(sys *system) error {
 		}
 	}
 	return p.conn.SetDeadline(time.Time{})
+}
+
+func (p *peer) decoderFor(sys *system, header string) decoder {
+	switch {
+	case sys.deflate:
+		return &frames{pong: p.pong, inflate: &inflater{}}
+	case sys.proto == ws:
+		return &frames{pong: p.pong}
+	case strings.Contains(strings.ToLower(header), "\ntransfer-encoding: chunked"):
+		return &chunks{}
+	}
+	return untilClosed{}
 }
 
 func (p *peer) sayHello(hello string) error {

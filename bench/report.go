@@ -1,16 +1,60 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"text/tabwriter"
 )
+
+// report is everything that was measured, as the JSON file has it.
+type report struct {
+	Machine machine        `json:"machine"`
+	Goals   []outcome      `json:"goals"`
+	Summary []*row         `json:"summary"`
+	Runs    []*measurement `json:"runs"`
+}
+
+func newReport(all []*measurement) *report {
+	rows := summarize(all)
+	return &report{Machine: thisMachine(), Goals: outcomes(rows), Summary: rows, Runs: all}
+}
+
+// print writes the tables.
+func (r *report) print(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, "%s\n%s\n", r.Machine, disturbance(r.Runs, r.Machine.Cores)); err != nil {
+		return err
+	}
+	if err := writeTables(w, r.Summary); err != nil {
+		return err
+	}
+	return writeGoals(w, r.Goals)
+}
+
+func (r *report) writeJSON(path string) error {
+	out, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(out, '\n'), 0o644)
+}
+
+// readJSON reads what writeJSON has written, and sums it up anew.
+func readJSON(path string) (*report, error) {
+	in, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var old report
+	if err := json.Unmarshal(in, &old); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	r := newReport(old.Runs)
+	r.Machine = old.Machine
+	return r, nil
+}
 
 // row sums up one metric of one system in one scenario at one number of connections, over all rounds.
 type row struct {
@@ -24,7 +68,7 @@ type row struct {
 	Valid      int      `json:"valid_runs"`
 	Runs       int      `json:"runs"`
 	ToFloor    *float64 `json:"to_floor,omitempty"`    // median over the floor's
-	ToTextbook *float64 `json:"to_textbook,omitempty"` // median over that of the textbook system of the same protocol
+	ToTextbook *float64 `json:"to_textbook,omitempty"` // median over that of the plain way: the textbook system of the same protocol
 	Invalid    string   `json:"invalid,omitempty"`     // why the last invalid run was
 }
 
@@ -79,7 +123,7 @@ func block(all []*measurement, sc *scenario, me metric, conns int) (rows []*row)
 	}
 	for _, r := range rows {
 		r.ToFloor = ratio(r, bySystem[floorName])
-		r.ToTextbook = ratio(r, bySystem[findSystem(r.System).reference()])
+		r.ToTextbook = ratio(r, bySystem[findSystem(r.System).plainWay()])
 	}
 	return rows
 }
@@ -117,7 +161,11 @@ func writeTables(w io.Writer, rows []*row) error {
 		if r.Valid > 0 {
 			value, spread = figure(r.Median), figure(r.Min)+"-"+figure(r.Max)
 		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Conns, r.System, value, spread, times(r.ToFloor), times(r.ToTextbook), runs)
+		conns := "-"
+		if r.Conns > 0 {
+			conns = fmt.Sprint(r.Conns)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", conns, r.System, value, spread, times(r.ToFloor), times(r.ToTextbook), runs)
 	}
 	return tw.Flush()
 }
@@ -155,66 +203,4 @@ func times(v *float64) string {
 		return "-"
 	}
 	return figure(*v)
-}
-
-// machine says where the figures are from.
-type machine struct {
-	CPU    string `json:"cpu"`
-	Cores  int    `json:"cores"`
-	Kernel string `json:"kernel"`
-	Go     string `json:"go"`
-}
-
-func thisMachine() machine {
-	m := machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version()}
-	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(release))
-	}
-	f, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return m
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
-			m.CPU = strings.TrimSpace(value)
-			break
-		}
-	}
-	return m
-}
-
-func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores, Linux %s, %s", m.CPU, m.Cores, m.Kernel, m.Go)
-}
-
-// disturbance says how much of the machine others took while it measured.
-func disturbance(all []*measurement) string {
-	var cores []float64
-	for _, m := range all {
-		if v, ok := m.Values[otherCores]; ok {
-			cores = append(cores, v)
-		}
-	}
-	if len(cores) == 0 {
-		return "Nothing was timed."
-	}
-	said := fmt.Sprintf("Other processes took %s cores (median of the runs; at most %s).", figure(median(cores)), figure(slices.Max(cores)))
-	if median(cores) > 0.05*float64(runtime.NumCPU()) {
-		said += " That is much: latencies mean little, and ratios are rough."
-	}
-	return said
-}
-
-// writeJSON writes everything that was measured to a file.
-func writeJSON(path string, all []*measurement, rows []*row) error {
-	out, err := json.MarshalIndent(struct {
-		Machine machine        `json:"machine"`
-		Summary []*row         `json:"summary"`
-		Runs    []*measurement `json:"runs"`
-	}{thisMachine(), rows, all}, "", "\t")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(out, '\n'), 0o644)
 }

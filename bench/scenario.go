@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -10,10 +11,13 @@ import (
 type scenario struct {
 	name     string
 	about    string
-	size     int           // bytes of a message
+	body     body
 	batch    int           // broadcasts at once
-	maxConns int           // 0: any number
+	conns    []int         // numbers of connections, if none are asked for
+	maxConns int           // the most that may be asked for; 0: any number
 	stalled  int           // one in so many connections never reads; 0: all read
+	redis    bool          // it takes a Redis, and no connections
+	only     []string      // systems that take part; nil: any
 	time     time.Duration // of one measurement
 	metrics  []metric      // the first is what checks compare
 	run      func(context.Context, *session, *scenario) (*measurement, error)
@@ -27,42 +31,66 @@ type metric struct {
 
 // The metrics.
 var (
-	cpuPerDelivery = metric{key: "cpu_us", label: "server CPU per delivery, µs"}
-	cpuPerCycle    = metric{key: "cycle_us", label: "server CPU per connect and disconnect, µs"}
-	cyclesPerSec   = metric{key: "cycles_per_s", label: "connects and disconnects per second", more: true}
-	idleMemory     = metric{key: "idle_kb", label: "resident memory per idle connection, KB"}
-	p50            = metric{key: "p50_ms", label: "p50 latency, ms"}
-	p99            = metric{key: "p99_ms", label: "p99 latency, ms"}
-	p999           = metric{key: "p999_ms", label: "p99.9 latency, ms"}
+	cpuPerDelivery    = metric{key: "cpu_us", label: "server CPU per delivery, µs"}
+	allocsPerDelivery = metric{key: "allocs", label: "allocations of the server per delivery"}
+	cpuPerCycle       = metric{key: "cycle_us", label: "server CPU per connect and disconnect, µs"}
+	cyclesPerSec      = metric{key: "cycles_per_s", label: "connects and disconnects per second", more: true}
+	publishesPerSec   = metric{key: "publishes_per_s", label: "publishes per second", more: true}
+	cpuPerPublish     = metric{key: "publish_us", label: "server CPU per publish, µs"}
+	idleMemory        = metric{key: "idle_kb", label: "resident memory per idle connection, KB"}
+	p50               = metric{key: "p50_ms", label: "p50 latency, ms"}
+	p99               = metric{key: "p99_ms", label: "p99 latency, ms"}
+	p999              = metric{key: "p999_ms", label: "p99.9 latency, ms"}
 )
 
 const (
 	burst  = 64
 	rate   = 100 // broadcasts a second
 	normal = 2 * time.Second
+	brief  = time.Second
 	warmUp = 300 * time.Millisecond
 )
 
+// idleConns is the number of connections at which memory is judged.
+const idleConns = 9000
+
+var (
+	fromFewToMany = []int{100, 1000, 10_000}
+	thousand      = []int{1000}
+)
+
+var (
+	perDelivery = []metric{cpuPerDelivery, allocsPerDelivery}
+	latencies   = []metric{p99, p50, p999, cpuPerDelivery}
+)
+
 var scenarios = []scenario{
-	{name: "idle", about: "connections that got one message and wait", run: runIdle, metrics: []metric{idleMemory}},
-	{name: "single", about: "one broadcast of 128 B at a time", size: 128, batch: 1,
+	{name: "idle", about: "connections that got one message and wait", conns: []int{1000, idleConns},
+		run: runIdle, metrics: []metric{idleMemory}},
+	{name: "single", about: "one broadcast of 128 B at a time", body: body{size: 128}, batch: 1, conns: fromFewToMany,
+		time: normal, run: runRounds, metrics: perDelivery},
+	{name: "single-1k", about: "one broadcast of 1 KB at a time", body: body{size: 1 << 10}, batch: 1, conns: thousand, maxConns: 1000,
+		time: brief, run: runRounds, metrics: []metric{cpuPerDelivery}},
+	{name: "single-16k", about: "one broadcast of 16 KB at a time", body: body{size: 16 << 10}, batch: 1, conns: thousand, maxConns: 1000,
+		time: brief, run: runRounds, metrics: []metric{cpuPerDelivery}},
+	{name: "burst", about: "64 broadcasts of 128 B back to back", body: body{size: 128}, batch: burst, conns: fromFewToMany,
+		time: normal, run: runRounds, metrics: perDelivery},
+	{name: "burst-1k", about: "64 broadcasts of 1 KB back to back", body: body{size: 1 << 10}, batch: burst, conns: thousand, maxConns: 1000,
+		time: brief, run: runRounds, metrics: []metric{cpuPerDelivery}},
+	{name: "burst-16k", about: "64 broadcasts of 16 KB back to back", body: body{size: 16 << 10}, batch: burst, conns: thousand, maxConns: 1000,
+		time: brief, run: runRounds, metrics: []metric{cpuPerDelivery}},
+	{name: "burst-text", about: "64 broadcasts of 1 KB of JSON events back to back", body: body{size: 1 << 10, text: true}, batch: burst,
+		conns: thousand, maxConns: 1000, only: []string{ours, oursDeflate, textbook, gorillaName, centrifugal},
 		time: normal, run: runRounds, metrics: []metric{cpuPerDelivery}},
-	{name: "single-1k", about: "one broadcast of 1 KB at a time", size: 1 << 10, batch: 1, maxConns: 1000,
-		time: normal, run: runRounds, metrics: []metric{cpuPerDelivery}},
-	{name: "single-16k", about: "one broadcast of 16 KB at a time", size: 16 << 10, batch: 1, maxConns: 1000,
-		time: normal, run: runRounds, metrics: []metric{cpuPerDelivery}},
-	{name: "burst", about: "64 broadcasts of 128 B back to back", size: 128, batch: burst,
-		time: normal, run: runRounds, metrics: []metric{cpuPerDelivery}},
-	{name: "burst-1k", about: "64 broadcasts of 1 KB back to back", size: 1 << 10, batch: burst, maxConns: 1000,
-		time: normal, run: runRounds, metrics: []metric{cpuPerDelivery}},
-	{name: "burst-16k", about: "64 broadcasts of 16 KB back to back", size: 16 << 10, batch: burst, maxConns: 1000,
-		time: normal, run: runRounds, metrics: []metric{cpuPerDelivery}},
-	{name: "rate", about: "100 broadcasts of 128 B a second", size: 128, batch: 1, maxConns: 1000,
-		time: 2 * normal, run: runTicks, metrics: []metric{p99, p50, p999, cpuPerDelivery}},
-	{name: "connect", about: "connections come and go beside those that stay", time: normal,
+	{name: "rate", about: "100 broadcasts of 128 B a second", body: body{size: 128}, batch: 1, conns: thousand, maxConns: 1000,
+		time: 2 * normal, run: runTicks, metrics: latencies},
+	{name: "connect", about: "connections come and go beside those that stay", conns: thousand, time: normal,
 		run: runConnect, metrics: []metric{cpuPerCycle, cyclesPerSec}},
 	{name: "stalled", about: "100 broadcasts of 1 KB a second while one connection in ten does not read; figures of the others",
-		size: 1 << 10, batch: 1, maxConns: 1000, stalled: 10, time: 2 * normal, run: runStalled, metrics: []metric{p99, p50, cpuPerDelivery}},
+		body: body{size: 1 << 10}, batch: 1, conns: thousand, maxConns: 1000, stalled: 10, time: 2 * normal, run: runStalled,
+		metrics: []metric{p99, p50, cpuPerDelivery}},
+	{name: "publish", about: "publishes to Redis from 64 goroutines", redis: true, only: []string{oursPublish, plainName},
+		time: normal, run: runPublish, metrics: []metric{publishesPerSec, p99, p50, cpuPerPublish}},
 }
 
 func findScenario(name string) *scenario {
@@ -74,32 +102,29 @@ func findScenario(name string) *scenario {
 	return nil
 }
 
-// takes reports whether the scenario can be measured with so many connections of this system.
-func (sc *scenario) takes(sys *system, conns int) bool {
-	for _, skipped := range sys.skips {
-		if skipped == sc.name {
-			return false
-		}
-	}
-	return sc.maxConns == 0 || conns <= sc.maxConns
+// admits reports whether the system takes part in the scenario at all.
+func (sc *scenario) admits(sys *system) bool {
+	return !slices.Contains(sys.skips, sc.name) &&
+		(sys.only == nil || slices.Contains(sys.only, sc.name)) &&
+		(sc.only == nil || slices.Contains(sc.only, sys.name))
 }
 
 func runRounds(ctx context.Context, s *session, sc *scenario) (*measurement, error) {
-	if err := s.rounds(ctx, sc.batch, sc.size, warmUp, 1); err != nil {
+	if err := s.rounds(ctx, sc.batch, sc.body, warmUp, 1); err != nil {
 		return nil, fmt.Errorf("warming up: %w", err)
 	}
-	return s.measure(func() (int64, error) {
-		err := s.rounds(ctx, sc.batch, sc.size, sc.time, 3)
+	return s.measure(ctx, func() (int64, error) {
+		err := s.rounds(ctx, sc.batch, sc.body, sc.time, 2)
 		return s.load.got.Load(), err
 	})
 }
 
 func runTicks(ctx context.Context, s *session, sc *scenario) (*measurement, error) {
-	if err := s.ticks(ctx, rate, sc.size, warmUp); err != nil {
+	if err := s.ticks(ctx, rate, sc.body, warmUp); err != nil {
 		return nil, fmt.Errorf("warming up: %w", err)
 	}
-	m, err := s.measure(func() (int64, error) {
-		err := s.ticks(ctx, rate, sc.size, sc.time)
+	m, err := s.measure(ctx, func() (int64, error) {
+		err := s.ticks(ctx, rate, sc.body, sc.time)
 		return s.load.got.Load(), err
 	})
 	if err != nil {
@@ -112,8 +137,8 @@ func runTicks(ctx context.Context, s *session, sc *scenario) (*measurement, erro
 // runStalled first fills what a stalled connection takes before it is felt: the kernel's send buffer, which on loopback
 // grows to some 5 MB, with large messages, then a queue of 256 messages.
 func runStalled(ctx context.Context, s *session, sc *scenario) (*measurement, error) {
-	for _, fill := range []struct{ size, times int }{{16 << 10, 6}, {sc.size, 6}} {
-		if err := s.rounds(ctx, burst, fill.size, 0, fill.times); err != nil {
+	for _, fill := range []body{{size: 16 << 10}, sc.body} {
+		if err := s.rounds(ctx, burst, fill, 0, 6); err != nil {
 			return nil, fmt.Errorf("filling the stalled connections: %w", err)
 		}
 	}
@@ -137,7 +162,7 @@ func runConnect(ctx context.Context, s *session, sc *scenario) (*measurement, er
 	if _, err := s.load.churn(ctx, warmUp, atMost); err != nil {
 		return nil, fmt.Errorf("warming up: %w", err)
 	}
-	m, err := s.measure(func() (int64, error) {
+	m, err := s.measure(ctx, func() (int64, error) {
 		cycles, err := s.load.churn(ctx, sc.time, atMost)
 		if err == nil {
 			err = s.awaitCount(ctx, s.conns, false)

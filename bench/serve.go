@@ -39,16 +39,15 @@ func serve(name string) {
 	go func() { fatal("serve", http.Serve(control, controlHandler(srv))) }()
 	fmt.Println(clients.Addr(), control.Addr())
 
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		var first uint32
-		var n, size int
-		var stamp int64
-		if _, err := fmt.Sscan(in.Text(), &first, &n, &size, &stamp); err != nil {
-			fatal("serve", fmt.Errorf("order %q: %w", in.Text(), err))
+	in := bufio.NewReader(os.Stdin)
+	var raw [orderLen]byte
+	for {
+		if _, err := io.ReadFull(in, raw[:]); err != nil {
+			return
 		}
-		for i := range n {
-			srv.broadcast(newMessage(first+uint32(i), stamp, size))
+		o := decodeOrder(&raw)
+		for i := range o.n {
+			srv.broadcast(newMessage(o.first+i, o.stamp, o.body))
 		}
 	}
 }
@@ -63,13 +62,14 @@ func listen() net.Listener {
 
 // stats is what a server process tells about itself.
 type stats struct {
-	CPU   time.Duration `json:"cpu_ns"` // user and system time of the process so far
-	RSS   int64         `json:"rss"`    // resident anonymous memory in bytes: heap, stacks, the runtime's own
-	Count int           `json:"count"`  // connections
+	CPU     time.Duration `json:"cpu_ns"`  // user and system time of the process so far
+	RSS     int64         `json:"rss"`     // resident anonymous memory in bytes: heap, stacks, the runtime's own
+	Mallocs uint64        `json:"mallocs"` // allocations on the heap so far
+	Count   int           `json:"count"`   // connections
 }
 
 // controlHandler answers /stats, /stats?gc=1 (collects garbage first), /profile/start and /profile/stop, which brackets a
-// measurement whose length is not known beforehand, and /debug/pprof/.
+// measurement whose length is not known beforehand, /debug/pprof/, and /publish if the server is a publisher.
 func controlHandler(srv server) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/debug/pprof/", http.DefaultServeMux)
@@ -83,7 +83,9 @@ func controlHandler(srv server) http.Handler {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(stats{CPU: cpuTime(), RSS: rss, Count: srv.count()})
+		var mem runtime.MemStats
+		runtime.ReadMemStats(&mem)
+		_ = json.NewEncoder(w).Encode(stats{CPU: cpuTime(), RSS: rss, Mallocs: mem.Mallocs, Count: srv.count()})
 	})
 	var profile bytes.Buffer
 	mux.HandleFunc("/profile/start", func(w http.ResponseWriter, _ *http.Request) {
@@ -96,6 +98,9 @@ func controlHandler(srv server) http.Handler {
 		pprof.StopCPUProfile()
 		_, _ = w.Write(profile.Bytes())
 	})
+	if p, ok := srv.(publisher); ok {
+		mux.Handle("/publish", publishHandler(p))
+	}
 	return mux
 }
 
@@ -109,18 +114,21 @@ func cpuTime() time.Duration {
 }
 
 // residentMemory leaves out pages of files: how much of the program's code has been paged in says nothing of a system.
-func residentMemory() (int64, error) {
+func residentMemory() (int64, error) { return statusBytes("RssAnon:") }
+
+// statusBytes is what the kernel says of this process's memory under a key.
+func statusBytes(key string) (int64, error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0, err
 	}
-	return parseRSS(string(status))
+	return parseStatus(string(status), key)
 }
 
-func parseRSS(status string) (int64, error) {
-	_, after, found := strings.Cut(status, "RssAnon:")
+func parseStatus(status, key string) (int64, error) {
+	_, after, found := strings.Cut(status, key)
 	if !found {
-		return 0, fmt.Errorf("no RssAnon in /proc/self/status")
+		return 0, fmt.Errorf("no %s in /proc/self/status", key)
 	}
 	kb, _, _ := strings.Cut(strings.TrimSpace(after), " kB")
 	n, err := strconv.ParseInt(kb, 10, 64)

@@ -14,36 +14,59 @@ type session struct {
 	conns  int // connections in all
 	child  *child
 	load   *load
-	base   int64  // resident bytes of the server without connections, if asked for
-	number uint32 // of the next message
+	redis  *redisServer // nil: none
+	base   int64        // resident bytes of the server without connections, if asked for
+	number uint32       // of the next message
 }
 
-// openSession starts a server and connects to it. With base, the server's own memory is measured first.
-func openSession(ctx context.Context, sys *system, conns, stalled int, base bool) (*session, error) {
-	c, err := startChild(ctx, sys)
-	if err != nil {
-		return nil, err
+// setup is what a session needs beside connections.
+type setup struct {
+	stalled int  // connections that never read
+	base    bool // the server's own memory is measured first
+	redis   bool
+}
+
+// openSession starts a server and connects to it.
+func openSession(ctx context.Context, sys *system, conns int, want setup) (s *session, err error) {
+	s = &session{sys: sys, conns: conns, number: 1}
+	defer func() {
+		if err != nil {
+			s.close()
+			s = nil
+		}
+	}()
+	addr := ""
+	if want.redis {
+		if s.redis, err = startRedis(ctx); err != nil {
+			return s, err
+		}
+		addr = s.redis.addr
 	}
-	s := &session{sys: sys, conns: conns, child: c, load: newLoad(sys, c.clients), number: 1}
-	if base {
-		err = s.measureBase(ctx)
+	if s.child, err = startChild(ctx, sys, addr); err != nil {
+		return s, err
 	}
-	if err == nil {
-		err = s.load.connect(ctx, conns-stalled, stalled)
+	s.load = newLoad(sys, s.child.clients)
+	if want.base {
+		if err = s.measureBase(ctx); err != nil {
+			return s, err
+		}
 	}
-	if err == nil {
-		err = s.reachAll(ctx)
+	if err = s.load.connect(ctx, conns-want.stalled, want.stalled); err != nil {
+		return s, err
 	}
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	return s, nil
+	return s, s.reachAll(ctx)
 }
 
 func (s *session) close() {
-	s.load.disconnect()
-	s.child.close()
+	if s.load != nil {
+		s.load.disconnect()
+	}
+	if s.child != nil {
+		s.child.close()
+	}
+	if s.redis != nil {
+		s.redis.close()
+	}
 }
 
 // measureBase lets some connections come and go first, so that what a system allocates once is not counted against them.
@@ -80,7 +103,7 @@ func (s *session) awaitCount(ctx context.Context, n int, poke bool) error {
 			return nil
 		}
 		if poke {
-			if err := s.cast(1, minMessage); err != nil {
+			if err := s.cast(1, body{}); err != nil {
 				return err
 			}
 		}
@@ -100,7 +123,7 @@ func (s *session) reachAll(ctx context.Context) error {
 	for range 40 {
 		s.load.begin(s.number)
 		s.load.want.Store(readers)
-		if err := s.cast(1, 128); err != nil {
+		if err := s.cast(1, body{size: 128}); err != nil {
 			return err
 		}
 		limit := time.After(500 * time.Millisecond)
@@ -122,22 +145,22 @@ func (s *session) reachAll(ctx context.Context) error {
 }
 
 // cast orders n broadcasts at once, stamped with the present time.
-func (s *session) cast(n, size int) error { return s.castAt(n, size, s.load.now()) }
+func (s *session) cast(n int, b body) error { return s.castAt(n, b, s.load.now()) }
 
-func (s *session) castAt(n, size int, stamp int64) error {
-	err := s.child.broadcast(s.number, n, size, stamp)
+func (s *session) castAt(n int, b body, stamp int64) error {
+	err := s.child.broadcast(order{first: s.number, n: uint32(n), body: b, stamp: stamp})
 	s.number += uint32(n)
 	return err
 }
 
 // rounds casts batches of n, each when the one before has arrived everywhere, until the time or the count is reached.
-func (s *session) rounds(ctx context.Context, n, size int, d time.Duration, atLeast int) error {
+func (s *session) rounds(ctx context.Context, n int, b body, d time.Duration, atLeast int) error {
 	const atMost = 20_000
 	s.load.begin(s.number)
 	start := time.Now()
 	for i := 0; i < atMost && (i < atLeast || time.Since(start) < d); i++ {
 		s.load.want.Add(int64(n * len(s.load.peers)))
-		if err := s.cast(n, size); err != nil {
+		if err := s.cast(n, b); err != nil {
 			return err
 		}
 		if err := s.load.await(ctx); err != nil {
@@ -149,7 +172,7 @@ func (s *session) rounds(ctx context.Context, n, size int, d time.Duration, atLe
 
 // ticks casts at a fixed rate, whether or not anything has arrived. Messages carry the instant at which they were due, so
 // that a server which falls behind cannot hide it.
-func (s *session) ticks(ctx context.Context, perSecond, size int, d time.Duration) error {
+func (s *session) ticks(ctx context.Context, perSecond int, b body, d time.Duration) error {
 	s.load.begin(s.number)
 	count := int(math.Ceil(d.Seconds() * float64(perSecond)))
 	s.load.want.Store(int64(count * len(s.load.peers)))
@@ -157,7 +180,7 @@ func (s *session) ticks(ctx context.Context, perSecond, size int, d time.Duratio
 	for i := range count {
 		due := start + int64(i)*int64(time.Second)/int64(perSecond)
 		time.Sleep(time.Duration(due - s.load.now()))
-		if err := s.castAt(1, size, due); err != nil {
+		if err := s.castAt(1, b, due); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {

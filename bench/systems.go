@@ -1,6 +1,9 @@
 package main
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // protocol is how a system talks to its connections.
 type protocol int
@@ -12,12 +15,16 @@ const (
 
 // system is one of the things compared. The load generator and the server process both look at this table.
 type system struct {
-	name  string
-	proto protocol
-	hello string   // sent by each WebSocket client after the upgrade; "": nothing
-	skips []string // scenarios that it cannot take part in by its nature
-	how   string
-	open  func() server
+	name      string
+	proto     protocol
+	deflate   bool     // its clients ask for permessage-deflate
+	hello     string   // sent by each WebSocket client after the upgrade; "": nothing
+	skips     []string // scenarios that it cannot take part in by its nature
+	only      []string // scenarios that it takes part in; nil: any
+	conns     []int    // numbers of connections at which it takes part, if none are asked for; nil: the scenario's
+	reference string   // the plain way that it is compared with; "": the textbook
+	how       string
+	open      func() server
 }
 
 // server is the running side of a system. All methods may be called from any goroutine.
@@ -32,24 +39,48 @@ type server interface {
 // Names that reports and checks refer to.
 const (
 	ours        = "wskit"
+	oursServe   = "wskit-serve"
+	oursOne     = "wskit-one"
+	oursDeflate = "wskit-deflate"
 	oursSSE     = "wskit-sse"
+	oursHijack  = "wskit-sse-hijack"
+	oursPublish = "wskit-publish"
 	floorName   = "floor"
 	textbook    = "textbook"
+	gorillaName = "gorilla"
+	centrifugal = "centrifuge"
 	textbookSSE = "textbook-sse"
+	plainName   = "publish-each"
+)
+
+// Other ways of taking connections in take part where they may differ.
+var (
+	variantScenarios = []string{"idle", "single", "burst"}
+	variantConns     = []int{1000, idleConns}
 )
 
 var systems = []system{
 	{name: ours, how: "Accept and two pumps", open: openWskit},
+	{name: oursServe, how: "ServeWS in the handler", open: openWskitServe, only: variantScenarios, conns: variantConns},
+	{name: oursOne, how: "Accept and Serve, one goroutine", open: openWskitOne, only: variantScenarios, conns: variantConns},
+	{name: oursDeflate, how: "Accept with permessage-deflate, without context takeover, and two pumps", open: openWskitDeflate,
+		deflate: true, only: []string{"burst-text"}},
 	{name: floorName, how: "one goroutine, a ready-made frame, one write(2) per message and connection", open: openFloor,
 		skips: []string{"connect", "stalled"}}, // it reads nothing, so it never sees a client leave, and has no queue
 	{name: textbook, how: "coder/websocket, goroutine pair and 256-slot channel per client, Writer and Close per message", open: openTextbook},
-	{name: "gorilla", how: "gorilla/websocket chat hub with PreparedMessage", open: openGorilla},
+	{name: gorillaName, how: "gorilla/websocket chat hub with PreparedMessage", open: openGorilla},
 	{name: "melody", how: "olahol/melody", open: openMelody},
-	{name: "centrifuge", how: "centrifugal/centrifuge, JSON protocol, server-side subscription", open: openCentrifuge,
+	{name: centrifugal, how: "centrifugal/centrifuge, JSON protocol, server-side subscription", open: openCentrifuge,
 		hello: `{"id":1,"connect":{}}`},
 	{name: oursSSE, proto: sse, how: "AcceptSSE", open: openWskitSSE},
+	{name: oursHijack, proto: sse, how: "AcceptSSE on a hub that takes HTTP/1.1 connections over", open: openWskitSSEHijack,
+		only: variantScenarios, conns: variantConns},
 	{name: textbookSSE, proto: sse, how: "net/http, 256-slot channel per client, Fprintf and Flush per message", open: openTextbookSSE},
 	{name: "go-sse", proto: sse, how: "tmaxmax/go-sse with its default provider", open: openGoSSE},
+	{name: oursPublish, how: "BroadcastEvent on a hub with Redis", open: openWskitPublish,
+		only: []string{"publish"}, reference: plainName},
+	{name: plainName, how: "go-redis, one Publish call per event", open: openPlainPublish,
+		only: []string{"publish"}, reference: plainName},
 }
 
 func findSystem(name string) *system {
@@ -61,10 +92,20 @@ func findSystem(name string) *system {
 	return nil
 }
 
-// reference is the textbook system that speaks the same protocol as s.
-func (s *system) reference() string {
-	if s.proto == sse {
+// plainWay is the system that s is compared with: the one written first by whoever knows no better.
+func (s *system) plainWay() string {
+	switch {
+	case s.reference != "":
+		return s.reference
+	case s.proto == sse:
 		return textbookSSE
 	}
 	return textbook
+}
+
+func (s *system) isOurs() bool { return strings.HasPrefix(s.name, ours) }
+
+// isPeerOf reports whether s is somebody else's server for the same protocol.
+func (s *system) isPeerOf(other *system) bool {
+	return !s.isOurs() && s.name != floorName && s.proto == other.proto
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
 )
 
@@ -13,8 +14,8 @@ type wskitServer struct {
 	accept func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub)
 }
 
-func newWskit(accept func(http.ResponseWriter, *http.Request, *wskit.Hub)) server {
-	s := &wskitServer{hub: wskit.NewHub(), accept: accept}
+func newWskit(accept func(http.ResponseWriter, *http.Request, *wskit.Hub), opts ...wskit.HubOption) server {
+	s := &wskitServer{hub: wskit.NewHub(opts...), accept: accept}
 	go s.hub.Run(context.Background())
 	return s
 }
@@ -23,19 +24,44 @@ func (s *wskitServer) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.acce
 func (s *wskitServer) broadcast(data []byte)                            { s.hub.Broadcast(data) }
 func (s *wskitServer) count() int                                       { return s.hub.SubscriberCount() }
 
-func openWskit() server {
+// withPumps accepts as every program of v0.3 does.
+func withPumps(accept *websocket.AcceptOptions) func(http.ResponseWriter, *http.Request, *wskit.Hub) {
+	return func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub) {
+		client, err := wskit.Accept(r.Context(), w, r, hub, accept)
+		if err != nil {
+			return // answered already
+		}
+		go client.WritePump()
+		go client.ReadPump()
+	}
+}
+
+func openWskit() server { return newWskit(withPumps(nil)) }
+
+func openWskitDeflate() server {
+	return newWskit(withPumps(&websocket.AcceptOptions{CompressionMode: websocket.CompressionNoContextTakeover}))
+}
+
+func openWskitOne() server {
 	return newWskit(func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub) {
 		client, err := wskit.Accept(r.Context(), w, r, hub, nil)
 		if err != nil {
 			return
 		}
-		go client.WritePump()
-		go client.ReadPump()
+		go client.Serve()
 	})
 }
 
-func openWskitSSE() server {
+func openWskitServe() server {
 	return newWskit(func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub) {
-		_ = wskit.AcceptSSE(w, r, hub) // why a stream ended is the client's to judge
+		_ = wskit.ServeWS(w, r, hub, nil) // why a connection ended is the client's to judge
 	})
 }
+
+func streamSSE(w http.ResponseWriter, r *http.Request, hub *wskit.Hub) {
+	_ = wskit.AcceptSSE(w, r, hub)
+}
+
+func openWskitSSE() server { return newWskit(streamSSE) }
+
+func openWskitSSEHijack() server { return newWskit(streamSSE, wskit.WithSSEHijack()) }
