@@ -39,6 +39,10 @@ type Conn struct {
 	alive   atomic.Bool       // a pong has come since it was last cleared
 	unwatch func() bool       // stops watching the context; nil without one
 	failure error             // of reading; belongs to the reader
+
+	// Parts of every connection, here and not elsewhere: memory that is used together is fetched together.
+	actor connection
+	own   wire
 	message func(data []byte) // of the peer; may be nil
 }
 
@@ -111,7 +115,10 @@ func (c *Conn) Watch(ctx context.Context) {
 func (c *Conn) Outbox() *actors.Outbox { return c.box }
 
 // Actor is the connection's actor, to be spawned once, with the Outbox as its mailbox.
-func (c *Conn) Actor() actor.Actor { return &connection{Conn: c} }
+func (c *Conn) Actor() actor.Actor {
+	c.actor.Conn = c
+	return &c.actor
+}
 
 // StartWriting lets frames go out and pings begin. What was sent before has waited in the outbox.
 func (c *Conn) StartWriting() { c.box.PostUserMessage(start{}) }

@@ -63,7 +63,8 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn.wire = newWire(conn, h.conn.cfg.WriteWait, h.conn.wrote)
+	h.conn.wire = &h.conn.own
+	h.conn.wire.attach(conn, h.conn.cfg.WriteWait, h.conn.wrote)
 	var source io.Reader = conn
 	size := readBuffer
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered())

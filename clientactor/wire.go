@@ -16,10 +16,9 @@ type wire struct {
 	encode func(*actors.Frame) []byte
 }
 
-func newWire(conn net.Conn, wait time.Duration, written func(error)) *wire {
-	w := &wire{encode: (*actors.Frame).WebSocket}
+func (w *wire) attach(conn net.Conn, wait time.Duration, written func(error)) {
+	w.encode = (*actors.Frame).WebSocket
 	w.Attach(conn, wait, written)
-	return w
 }
 
 // deflate has messages compressed, as the client has agreed to.

@@ -48,7 +48,9 @@ type testWire struct {
 
 func newTestWire(conn net.Conn, wait time.Duration) testWire {
 	results := make(chan error, 64)
-	return testWire{newWire(conn, wait, func(err error) { results <- err }), results}
+	w := testWire{new(wire), results}
+	w.attach(conn, wait, func(err error) { results <- err })
+	return w
 }
 
 // put writes a batch of frames and waits until it is out.
@@ -260,7 +262,8 @@ func BenchmarkWireBatchOf64(b *testing.B) {
 	}
 	defer conn.Close()
 	results := make(chan error, 1)
-	w := newWire(conn, time.Second, func(err error) { results <- err })
+	w := new(wire)
+	w.attach(conn, time.Second, func(err error) { results <- err })
 	frames := batch(bytes.Split(bytes.Repeat([]byte("0123456789abcdef"), 64), []byte("f"))[:64]...)
 	b.ReportAllocs()
 	for b.Loop() {
