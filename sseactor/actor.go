@@ -1,30 +1,44 @@
 package sseactor
 
 import (
-	"net/http"
-	"sync"
+	"os"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 )
 
-// stream is the actor of a Stream.
-type stream struct {
-	*Stream
-	closing bool
-	limit   *time.Timer
+// stream is a Stream as its actor sees it.
+type stream Stream
+
+// sink is what a stream writes to.
+type sink interface {
+	// write writes g, which begins now, and releases it; pending means that the actor will be sent a written, and that there
+	// must be no other write before that.
+	write(g actors.Gathered, now time.Time) (pending bool, err error)
+	// end is the last call: the actor has ended, for err if not for the hub.
+	end(err error)
 }
 
+// What a stream's actor is told, through its Outbox.
 type (
-	left struct{} // the client left, or the response cannot be written
-	beat struct{} // the stream was silent for KeepAlive
+	left    struct{}            // the client left, or the response cannot be written
+	beat    struct{}            // the stream was silent for KeepAlive
+	written struct{ err error } // the pending write is done, or failed
 )
 
 func (s *stream) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actors.Batch:
-		s.write(m)
+		if s.out != nil {
+			s.write(m.Gather((*actors.Frame).SSE))
+		}
+	case *written:
+		s.pending = false
+		if s.check(m.err) {
+			s.box.Resume()
+			s.endIfDrained()
+		}
 	case beat:
 		s.beat()
 	case *actors.Overflowed:
@@ -35,31 +49,42 @@ func (s *stream) Receive(ctx actor.Context) {
 		s.box.Close(&actors.Close{Reason: actors.ReasonPeer})
 		s.box.Stop()
 	case *actors.Abort:
+		if s.pending && s.err == nil {
+			s.err = os.ErrDeadlineExceeded // it has had its time
+		}
 		s.box.Stop()
 	case *actors.Crash:
 		panic(m.Reason)
 	case *actor.Started:
 		s.started = true
 	case *actor.Stopping:
-		if s.limit != nil {
-			s.limit.Stop()
+		for _, t := range []*time.Timer{s.limit, s.timer} {
+			if t != nil {
+				t.Stop()
+			}
 		}
 	case *actor.Stopped:
 		s.box.Discard()
-		s.over = true
+		if s.out != nil {
+			s.out.end(s.err)
+			s.out = nil
+		}
 	}
 }
 
-func (s *stream) write(b *actors.Batch) {
-	if s.out == nil {
+// write writes g, and the outbox waits if that takes its time.
+func (s *stream) write(g actors.Gathered) {
+	s.last = time.Now()
+	pending, err := s.out.write(g, s.last)
+	if !s.check(err) {
 		return
 	}
-	g := b.Gather((*actors.Frame).SSE)
-	err := s.out.write(g.Bytes)
-	g.Release()
-	if s.check(err) {
-		s.endIfDrained()
+	if pending {
+		s.pending = true
+		s.box.Pause()
+		return
 	}
+	s.endIfDrained()
 }
 
 // beat writes a comment if the stream was silent, and sees to the next beat.
@@ -67,12 +92,17 @@ func (s *stream) beat() {
 	if s.out == nil {
 		return
 	}
-	left := KeepAlive - time.Since(s.out.last)
-	if left <= 0 && s.check(s.out.write(comment)) {
+	left := KeepAlive - time.Since(s.last)
+	if left <= 0 {
 		left = KeepAlive
+		if !s.pending {
+			s.write(actors.Gathered{Bytes: comment})
+		}
 	}
-	s.out.beat.Reset(max(left, 0))
+	s.timer.Reset(left)
 }
+
+var comment = []byte(":\n\n")
 
 // check ends the stream when writing failed.
 func (s *stream) check(err error) bool {
@@ -88,7 +118,7 @@ func (s *stream) check(err error) bool {
 // close lets what is queued go out first. A stream that is not attached has nowhere to write to.
 func (s *stream) close(m *actors.Close) {
 	s.closing = true
-	if s.loop == nil {
+	if !s.served {
 		s.box.Stop()
 		return
 	}
@@ -101,89 +131,7 @@ func (s *stream) close(m *actors.Close) {
 }
 
 func (s *stream) endIfDrained() {
-	if s.closing && s.box.Drained() {
+	if s.closing && !s.pending && s.box.Drained() {
 		s.box.Stop()
 	}
-}
-
-// response writes to the client, each time under a deadline: a client that has stopped reading must not park the handler, nor
-// the server's WriteTimeout end the stream.
-type response struct {
-	w       http.ResponseWriter
-	rc      *http.ResponseController
-	wait    time.Duration
-	lasting bool // a deadline that passes between two writes does no harm: HTTP/1, not HTTP/2
-	beat    *time.Timer
-	last    time.Time // when the last write began
-
-	mu    sync.Mutex
-	until time.Time // the deadline that is set; zero: none
-	off   bool      // cut or detached: it is not to be touched any more
-}
-
-var comment = []byte(":\n\n")
-
-// open sends the headers: now the client knows that there is a stream.
-func (r *response) open() error {
-	if err := actors.Fence("ResponseWriter", func() { r.w.WriteHeader(http.StatusOK) }); err != nil {
-		return err
-	}
-	return r.write(nil)
-}
-
-// write writes p and flushes. A panic of a ResponseWriter around the server's is an error like any other.
-func (r *response) write(p []byte) (err error) {
-	r.last = time.Now()
-	r.limit(r.last)
-	fenced := actors.Fence("ResponseWriter", func() {
-		if len(p) > 0 {
-			_, err = r.w.Write(p)
-		}
-		if err == nil {
-			err = r.rc.Flush()
-		}
-	})
-	if fenced != nil {
-		err = fenced
-	}
-	if !r.lasting {
-		r.deadline(time.Time{})
-	}
-	return err
-}
-
-// limit gives a write that begins now at least the write wait, and at most a quarter more: setting a deadline costs as much as
-// an eighth of a write, so it is not set for each. Not every writer can; then the server's own deadlines hold.
-func (r *response) limit(now time.Time) {
-	r.mu.Lock()
-	enough := r.until.Sub(now) >= r.wait
-	r.mu.Unlock()
-	if !enough {
-		r.deadline(now.Add(r.wait + r.wait/4))
-	}
-}
-
-func (r *response) deadline(t time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.off {
-		r.until = t
-		_ = r.rc.SetWriteDeadline(t)
-	}
-}
-
-// cut fails the write under way, and every other, from whatever goroutine.
-func (r *response) cut() {
-	r.deadline(time.Unix(1, 0))
-	r.mu.Lock()
-	r.off = true
-	r.mu.Unlock()
-}
-
-// detach is for when the handler returns: the writer is not ours any more, and the connection may serve other requests.
-func (r *response) detach() {
-	r.deadline(time.Time{})
-	r.mu.Lock()
-	r.off = true
-	r.mu.Unlock()
 }

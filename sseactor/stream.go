@@ -1,12 +1,9 @@
-// Package sseactor is one Server-Sent-Events stream (WHATWG HTML, section 9.2): an actor that runs on the goroutine of
-// the HTTP handler it streams for.
+// Package sseactor is one Server-Sent-Events stream (WHATWG HTML, section 9.2): an actor that writes through net/http on
+// the goroutine of the HTTP handler, or on the shared pool to a connection that was taken over from net/http.
 package sseactor
 
 import (
-	"context"
-	"errors"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -16,26 +13,32 @@ import (
 // KeepAlive is how long a stream is silent before a comment is sent: proxies cut what is idle for about a minute.
 const KeepAlive = 15 * time.Second
 
-// Stream is one SSE stream. Until Serve attaches it to a response it only queues. Its methods may be called from any goroutine.
+// Stream is one SSE stream. Until Serve or ServeHijacked attaches it to a response it only queues. Its methods may be called
+// from any goroutine.
 type Stream struct {
 	box  *actors.Outbox
-	loop *loop // nil: made without a response to serve
+	loop loop
 
-	// Of the actor, which runs on the goroutine of Serve while that has not returned.
-	out     *response // nil: not attached, or not any more
+	// Of whoever attaches the stream, until the actor may run; then of the actor.
+	out     sink // nil: not attached, or not any more
+	served  bool // made to be attached
 	started bool
-	over    bool
-	err     error // why the stream ended, if not by the hub
+	closing bool
+	pending bool        // what was written is not out yet; frames are paused
+	last    time.Time   // when the last write began
+	timer   *time.Timer // of the next beat
+	limit   *time.Timer // after which closing is cut short
+	err     error       // why the stream ended, if not by the hub
 }
 
 // New makes a stream that queues size messages and is never attached.
 func New(size int) *Stream { return &Stream{box: actors.NewOutbox(size)} }
 
-// NewServed makes a stream for Serve.
+// NewServed makes a stream for Serve or ServeHijacked.
 func NewServed(size int) *Stream {
 	s := New(size)
-	s.loop = newLoop()
-	s.box.RunOn(s.loop)
+	s.served = true
+	s.box.RunOn(&s.loop)
 	return s
 }
 
@@ -43,7 +46,7 @@ func NewServed(size int) *Stream {
 func (s *Stream) Outbox() *actors.Outbox { return s.box }
 
 // Actor is the stream's actor, to be spawned once, with the Outbox as its mailbox.
-func (s *Stream) Actor() actor.Actor { return &stream{Stream: s} }
+func (s *Stream) Actor() actor.Actor { return (*stream)(s) }
 
 // CanFlush reports whether w, or a writer that it wraps, can flush.
 func CanFlush(w http.ResponseWriter) bool {
@@ -60,55 +63,23 @@ func CanFlush(w http.ResponseWriter) bool {
 	return false
 }
 
-// Refuse ends a stream that Serve will not be called for.
+// Refuse ends a stream that will not be attached.
 func (s *Stream) Refuse(r actors.Reason) {
 	s.box.Close(&actors.Close{Reason: r})
 	s.box.Abort()
-	if s.loop != nil {
-		s.loop.end()
-	}
+	s.loop.end()
 }
 
-// Serve answers the request with the stream and blocks until it ends: with nil when the hub closed it or hub ended,
-// with the request context's error when the client left, else with the error of the failed write.
-func (s *Stream) Serve(hub context.Context, w http.ResponseWriter, r *http.Request, wait time.Duration) error {
-	h := w.Header()
+// setHeader says what the response is; none of it may be cached or held back.
+func setHeader(h http.Header) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no")
-	out := &response{w: w, rc: http.NewResponseController(w), wait: wait, lasting: r.ProtoMajor == 1}
-	s.out = out
-	defer s.loop.end()
-	defer func() { s.out = nil; out.detach() }()
-	s.box.OnAbort(out.cut)
-
-	request := r.Context()
-	defer context.AfterFunc(request, func() { s.loop.call(func() { s.leave(request.Err()) }) })()
-	// An actor that is gone, or never was, can close nothing.
-	defer context.AfterFunc(hub, func() { s.loop.call(func() { s.over = true }) })()
-	if err := out.open(); err != nil {
-		s.leave(err)
-	}
-	s.box.Resume()
-	beat := time.AfterFunc(KeepAlive, func() { s.box.PostUserMessage(beat{}) })
-	defer beat.Stop()
-	out.beat = beat
-
-	for !s.over {
-		(<-s.loop.runs)()
-	}
-	// net/http ends the context when a write fails; one that took too long is not a client that left.
-	if err := request.Err(); s.err != nil && err != nil && !errors.Is(s.err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	return s.err
 }
 
-// leave has the actor end because of err.
-func (s *Stream) leave(err error) {
-	if s.err == nil {
-		s.err = err
-	}
-	s.box.PostUserMessage(left{})
-	s.over = s.over || !s.started // one that comes later ends by itself
+// startBeat begins the silence after which a comment is due.
+func (s *Stream) startBeat() *time.Timer {
+	s.last = time.Now()
+	s.timer = time.AfterFunc(KeepAlive, func() { s.box.PostUserMessage(beat{}) })
+	return s.timer
 }

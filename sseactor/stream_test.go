@@ -296,6 +296,17 @@ func TestAStreamThatWasRefusedEndsThoughItIsNeverServed(t *testing.T) {
 	<-ended
 }
 
+// An actor that never was cannot end a stream: the hub's end does.
+func TestAStreamThatNobodyAdoptedEndsWithTheHub(t *testing.T) {
+	life, end := context.WithCancel(context.Background())
+	s, result := sseactor.NewServed(2), make(chan error, 1)
+	go func() { result <- s.Serve(life, &response{}, httptest.NewRequest("GET", "/", nil), time.Second) }()
+	end()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCanFlushLooksBehindWrappers(t *testing.T) {
 	type bare struct{ http.ResponseWriter }
 	for _, c := range []struct {

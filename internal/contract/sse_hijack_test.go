@@ -1,0 +1,625 @@
+package contract_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wskit/wskit"
+)
+
+// isHijacked reports whether a stream was written to the connection itself: net/http would have chunked it.
+func (st *stream) isHijacked() bool {
+	return st.StatusCode == http.StatusOK && st.Close && len(st.TransferEncoding) == 0
+}
+
+// bare asks for a stream over a connection of its own, and reads the head of the answer.
+func (s *server) bare(t testing.TB) (*raw, *http.Response) {
+	t.Helper()
+	r := &raw{Conn: s.dialTCP(t)}
+	r.br = bufio.NewReader(r.Conn)
+	r.put(t, []byte("GET /sse HTTP/1.1\r\nHost: x\r\n\r\n"))
+	resp, err := http.ReadResponse(r.br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, resp
+}
+
+// event reads the data of the next event.
+func (r *raw) event(t testing.TB) string {
+	t.Helper()
+	line, err := r.br.ReadString('\n')
+	if _, err2 := r.br.ReadString('\n'); err != nil || err2 != nil || !strings.HasPrefix(line, "data: ") {
+		t.Fatalf("no event: %.80q, %v", line, err)
+	}
+	return strings.TrimSuffix(line[len("data: "):], "\n")
+}
+
+// WithSSEHijack: AcceptSSE takes HTTP/1 connections over. The answer has the headers of the contract, and all that
+// middleware has set; it ends with the connection.
+func TestAHijackedStreamAnswersAllHeaders(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack())
+	var before time.Time
+	srv := serve(t, hub.Hub, serving{sse: func(w http.ResponseWriter, r *http.Request) error {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "https://example.org")
+		h.Set("Connection", "keep-alive")
+		h.Set("Content-Type", "text/plain")
+		h.Set("X-Evil", "a\r\nX-Forged: b")
+		h["bad name"] = []string{"x"}
+		http.SetCookie(w, &http.Cookie{Name: "a", Value: "1"})
+		http.SetCookie(w, &http.Cookie{Name: "b", Value: "2"})
+		if r.URL.Query().Has("date") {
+			h.Set("Date", "mine")
+		}
+		before = time.Now().Truncate(time.Second)
+		return wskit.AcceptSSE(w, r, hub.Hub)
+	}})
+	st := srv.stream(t)
+	if !st.isHijacked() || st.ProtoMajor != 1 || st.ProtoMinor != 1 || st.Status != "200 OK" {
+		t.Error(st.Status, st.Proto, st.TransferEncoding)
+	}
+	want := http.Header{
+		"Content-Type": {"text/event-stream"}, "Cache-Control": {"no-cache"}, "X-Accel-Buffering": {"no"},
+		"Access-Control-Allow-Origin": {"https://example.org"}, "Set-Cookie": {"a=1", "b=2"}, "X-Evil": {"a  X-Forged: b"},
+		"Date": st.Header["Date"],
+	}
+	if fmt.Sprint(st.Header) != fmt.Sprint(want) {
+		t.Errorf("%v, want %v", st.Header, want)
+	}
+	if date, err := http.ParseTime(st.Header.Get("Date")); err != nil || date.Before(before) || date.After(time.Now()) {
+		t.Error(date, err)
+	}
+	// As it is on the wire; net/http's client keeps what concerns the connection to itself.
+	client := &raw{Conn: srv.dialTCP(t)}
+	client.br = bufio.NewReader(client.Conn)
+	client.put(t, []byte("GET /sse?date HTTP/1.1\r\nHost: x\r\n\r\n"))
+	var connection, date []string
+	for line := ""; line != "\r\n"; {
+		var err error
+		if line, err = client.br.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		switch name, value, _ := strings.Cut(line, ":"); strings.ToLower(name) {
+		case "connection":
+			connection = append(connection, value)
+		case "date":
+			date = append(date, value)
+		}
+	}
+	if fmt.Sprintf("%q%q", connection, date) != `[" close\r\n"][" mine\r\n"]` {
+		t.Errorf("Connection: %q, Date: %q", connection, date)
+	}
+}
+
+// HTTP/1.0 knows no chunks, and a stream that ends with the connection.
+func TestAnHTTP10ClientGetsAHijackedStream(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack())
+	srv := serve(t, hub.Hub, serving{})
+	conn := srv.dialTCP(t)
+	_, _ = io.WriteString(conn, "GET /sse HTTP/1.0\r\n\r\n")
+	hub.count(t, 1)
+	hub.Broadcast([]byte("1"))
+	go hub.stop()
+	all, err := io.ReadAll(conn)
+	if head, events, _ := strings.Cut(string(all), "\r\n\r\n"); events != "data: 1\n\n" || !strings.HasPrefix(head, "HTTP/1.1 200 OK\r\n") {
+		t.Errorf("%q, %v", all, err)
+	}
+	_ = conn.Close()
+	if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+		t.Error(err)
+	}
+}
+
+// Events arrive whole and in order: bursts of small ones, and ones that the socket takes a piece at a time.
+func TestEventsOfHijackedStreamsArriveWholeAndInOrder(t *testing.T) {
+	for name, size := range map[string]int{"small": 0, "large": 100_000} {
+		t.Run(name, func(t *testing.T) {
+			hub := run(t, wskit.WithSSEHijack(), wskit.WithOnConnect(func(s wskit.Subscriber) { s.Send([]byte("hello")) }))
+			srv := serve(t, hub.Hub, serving{setup: smallBuffers})
+			var streams []*stream
+			for range 10 {
+				streams = append(streams, srv.stream(t))
+			}
+			hub.count(t, 10)
+			for _, st := range streams {
+				st.expect(t, "hello")
+			}
+			const bursts, burst = 20, 64
+			for i := range bursts {
+				text := func(j int) string { return fmt.Sprint(i, "/", j, strings.Repeat("x", size/burst*(j%3))) }
+				for j := range burst {
+					hub.Broadcast([]byte(text(j)))
+				}
+				for _, st := range streams {
+					for j := range burst {
+						st.expect(t, text(j))
+					}
+				}
+			}
+			for _, st := range streams {
+				if !st.isHijacked() {
+					t.Error("not hijacked")
+				}
+			}
+		})
+	}
+}
+
+// A client that does not read delays nobody, gets what was within its buffer when it reads again, and is cut when it has not
+// taken anything for the write wait of 10 s.
+func TestAStalledHijackedStreamDelaysNobodyAndIsCutAfterTheWriteWait(t *testing.T) {
+	gone := make(chan wskit.Subscriber, 9)
+	hub := run(t, wskit.WithSSEHijack(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
+	reader, _ := srv.bare(t)
+	hub.count(t, 1)
+	st := srv.stream(t)
+	hub.count(t, 2)
+	const n = 200
+	for i := range n {
+		hub.Broadcast([]byte(block(i)))
+		st.expect(t, block(i))
+	}
+	for i := range n { // within the buffer of 256
+		if got := reader.event(t); got != block(i) {
+			t.Fatalf("event %d is %.80q", i, got)
+		}
+	}
+	if testing.Short() {
+		return
+	}
+	start := time.Now()
+	for i := range 1000 { // and now it reads no more
+		hub.Broadcast([]byte(block(i)))
+		st.expect(t, block(i))
+	}
+	if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	if took := time.Since(start); took < wskit.DefaultWriteWait*9/10 {
+		t.Error("cut after", took)
+	}
+	if receive(t, "OnDisconnect", gone).Send(nil) {
+		t.Error("Send on a closed client: true")
+	}
+	hub.count(t, 1)
+	hub.Broadcast([]byte("last"))
+	st.expect(t, "last")
+}
+
+// A stalled stream does not stall a shutdown, and its handler is not left behind.
+func TestAStalledHijackedStreamDoesNotStallAShutdown(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack(), wskit.WithDrainTimeout(300*time.Millisecond))
+	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
+	srv.bare(t)
+	hub.count(t, 1)
+	for i := range 500 {
+		hub.Broadcast([]byte(block(i)))
+	}
+	quickly(t, "the shutdown", 3*time.Second, func() { hub.halt(t) })
+	start := time.Now()
+	if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("the handler stayed for %v after Run had returned", took)
+	}
+}
+
+// When the client leaves, closes the half it writes to, or resets the connection, AcceptSSE returns context.Canceled. net/http
+// does not end r.Context() of a connection that was taken over; when the handler returns it does.
+func TestAcceptSSEReturnsCanceledWhenTheClientOfAHijackedStreamLeft(t *testing.T) {
+	for name, leave := range map[string]func(*net.TCPConn){
+		"close":      func(c *net.TCPConn) { _ = c.Close() },
+		"half close": func(c *net.TCPConn) { _ = c.CloseWrite() },
+		"reset":      func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			gone := make(chan wskit.Subscriber, 9)
+			hub := run(t, wskit.WithSSEHijack(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+			srv := serve(t, hub.Hub, serving{sse: func(w http.ResponseWriter, r *http.Request) error {
+				err := wskit.AcceptSSE(w, r, hub.Hub)
+				if r.Context().Err() != nil {
+					t.Error("r.Context() has ended before the handler has")
+				}
+				return err
+			}})
+			client, _ := srv.bare(t)
+			hub.count(t, 1)
+			hub.Broadcast([]byte("1"))
+			if got := client.event(t); got != "1" {
+				t.Error(got)
+			}
+			leave(client.Conn.(*net.TCPConn))
+			if err := receive(t, "AcceptSSE returns", srv.streamed); err != context.Canceled {
+				t.Error(err)
+			}
+			if receive(t, "OnDisconnect", gone).Send(nil) {
+				t.Error("Send on a closed client: true")
+			}
+			hub.count(t, 0)
+			if _, err := io.Copy(io.Discard, client.br); name == "half close" && err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// When r.Context() ends for another reason, the stream ends and AcceptSSE returns its error.
+func TestAHijackedStreamEndsWithItsContext(t *testing.T) {
+	base, end := context.WithCancel(context.Background())
+	defer end()
+	hub := run(t, wskit.WithSSEHijack())
+	for want, how := range map[error]serving{
+		context.DeadlineExceeded: {sse: func(w http.ResponseWriter, r *http.Request) error { // a middleware's
+			ctx, cancel := context.WithTimeout(r.Context(), hush)
+			defer cancel()
+			return wskit.AcceptSSE(w, r.WithContext(ctx), hub.Hub)
+		}},
+		context.Canceled: {setup: func(s *httptest.Server) { // the server's
+			s.Config.BaseContext = func(net.Listener) context.Context { return base }
+		}},
+	} {
+		srv := serve(t, hub.Hub, how)
+		st := srv.stream(t)
+		hub.count(t, 1)
+		hub.Broadcast([]byte("1"))
+		st.expect(t, "1")
+		if want == context.Canceled {
+			end()
+		}
+		if err := receive(t, "AcceptSSE returns", srv.streamed); err != want {
+			t.Error(err)
+		}
+		if _, more := <-st.events; more || !st.isHijacked() {
+			t.Error("the stream goes on, or was not hijacked")
+		}
+		hub.count(t, 0)
+	}
+}
+
+// AcceptSSE returns nil when the hub closed the stream, by Unregister, by the client's Close, by its end; what is queued is
+// written first, and the connection ends with a FIN, though the client has sent what nobody wants.
+func TestTheHubEndsAHijackedStreamInGoodOrder(t *testing.T) {
+	joined := make(chan wskit.Subscriber, 9)
+	hub := run(t, wskit.WithSSEHijack(), wskit.WithOnConnect(func(s wskit.Subscriber) { joined <- s }))
+	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
+	for _, end := range []func(wskit.Subscriber){
+		func(s wskit.Subscriber) { hub.Unregister(s) },
+		func(s wskit.Subscriber) { s.Close(); s.Close() },
+		func(s wskit.Subscriber) { hub.stop() },
+	} {
+		client, _ := srv.bare(t)
+		s := receive(t, "OnConnect", joined)
+		hub.count(t, 1)
+		const n = 50
+		for i := range n {
+			s.Send([]byte(block(i)))
+		}
+		end(s)
+		for i := range n {
+			client.put(t, make([]byte, 100))
+			if got := client.event(t); got != block(i) {
+				t.Fatalf("event %d is %.80q", i, got)
+			}
+		}
+		client.put(t, make([]byte, 100))
+		if rest, err := io.ReadAll(client.br); err != nil || len(rest) > 0 {
+			t.Errorf("%q, %v", rest, err)
+		}
+		_ = client.Close()
+		if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+			t.Error(err)
+		}
+		if s.Send([]byte("late")) {
+			t.Error("Send on a closed client: true")
+		}
+		hub.count(t, 0)
+	}
+}
+
+// A client that does not close its end of a stream that has ended keeps the handler for a moment only.
+func TestAClientThatStaysAfterTheEndKeepsNoHandler(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack())
+	srv := serve(t, hub.Hub, serving{})
+	_, _ = srv.bare(t)
+	hub.count(t, 1)
+	quickly(t, "Run returns", time.Second, func() { hub.halt(t) })
+	quickly(t, "AcceptSSE returns", 3*time.Second, func() {
+		if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A client that sends more than 64 KB is cut off.
+func TestAClientOfAHijackedStreamThatTalksIsCutOff(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack())
+	srv := serve(t, hub.Hub, serving{})
+	client, _ := srv.bare(t)
+	hub.count(t, 1)
+	client.put(t, make([]byte, 32<<10))
+	hub.Broadcast([]byte("still there"))
+	if got := client.event(t); got != "still there" {
+		t.Error(got)
+	}
+	for range 1000 {
+		if _, err := client.Write(make([]byte, 1<<10)); err != nil {
+			break
+		}
+	}
+	if err := receive(t, "AcceptSSE returns", srv.streamed); err == nil || !strings.Contains(err.Error(), "64 KB") {
+		t.Error(err)
+	}
+	hub.count(t, 0)
+}
+
+// What cannot be taken over is streamed through net/http as ever.
+func TestWhatCannotBeHijackedIsStreamedThroughNetHTTP(t *testing.T) {
+	set := func(name, value string) func(http.ResponseWriter) http.ResponseWriter {
+		return func(w http.ResponseWriter) http.ResponseWriter { w.Header().Set(name, value); return w }
+	}
+	for name, how := range map[string]serving{
+		"a wrapper with Unwrap only": {wrap: func(w http.ResponseWriter) http.ResponseWriter { return &unwrapper{w} }},
+		"Content-Encoding":           {wrap: set("Content-Encoding", "identity")},
+		"Hijack fails":               {wrap: func(w http.ResponseWriter) http.ResponseWriter { return &refusing{w} }},
+		"TLS":                        {start: (*httptest.Server).StartTLS},
+		"HTTP/2":                     {start: (*httptest.Server).StartTLS, setup: func(s *httptest.Server) { s.EnableHTTP2 = true }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hub := run(t, wskit.WithSSEHijack())
+			srv := serve(t, hub.Hub, how)
+			st := srv.stream(t)
+			if st.isHijacked() || st.StatusCode != http.StatusOK || st.Header.Get("Content-Type") != "text/event-stream" {
+				t.Error(st.Status, st.TransferEncoding, st.Header)
+			}
+			if two := name == "HTTP/2"; two != (st.ProtoMajor == 2) {
+				t.Error(st.Proto)
+			}
+			hub.count(t, 1)
+			hub.Broadcast([]byte("1"))
+			st.expect(t, "1")
+			st.end()
+			if err := receive(t, "AcceptSSE returns", srv.streamed); err != context.Canceled {
+				t.Error(err)
+			}
+			hub.count(t, 0)
+		})
+	}
+	t.Run("HEAD and a body", func(t *testing.T) {
+		hub := run(t, wskit.WithSSEHijack())
+		srv := serve(t, hub.Hub, serving{})
+		for _, request := range []string{"HEAD /sse HTTP/1.1\r\nHost: x\r\n\r\n", "POST /sse HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"} {
+			conn := srv.dialTCP(t)
+			_, _ = io.WriteString(conn, request)
+			br := bufio.NewReader(conn)
+			method, _, _ := strings.Cut(request, " ")
+			resp, err := http.ReadResponse(br, &http.Request{Method: method})
+			if err != nil || resp.StatusCode != http.StatusOK || resp.Close {
+				t.Fatal(resp, err)
+			}
+			hub.count(t, 1)
+			hub.Broadcast([]byte("1"))
+			if method == http.MethodHead {
+				_ = conn.SetReadDeadline(time.Now().Add(hush))
+				if b, err := br.ReadByte(); err == nil {
+					t.Errorf("a body that begins with %q", b)
+				}
+			} else if line, err := bufio.NewReader(resp.Body).ReadString('\n'); line != "data: 1\n" {
+				t.Errorf("%q, %v", line, err)
+			}
+			_ = conn.Close()
+			_ = receive(t, "AcceptSSE returns", srv.streamed)
+			hub.count(t, 0)
+		}
+	})
+}
+
+// refusing is a writer of a middleware that does not let connections go.
+type refusing struct{ http.ResponseWriter }
+
+func (r *refusing) Flush() { r.ResponseWriter.(http.Flusher).Flush() }
+func (r *refusing) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return nil, nil, http.ErrNotSupported
+}
+
+// Who is refused is answered by net/http.
+func TestARefusalIsNotHijacked(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack(), wskit.WithMaxSubscribers(1))
+	srv := serve(t, hub.Hub, serving{})
+	srv.stream(t)
+	hub.count(t, 1)
+	check := func(want error) {
+		t.Helper()
+		st := srv.stream(t)
+		if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, want) || st.StatusCode != http.StatusServiceUnavailable {
+			t.Error(err, st.Status)
+		}
+		if st.Close || st.Header.Get("Content-Type") == "text/event-stream" {
+			t.Error(st.Header)
+		}
+	}
+	check(wskit.ErrTooManySubscribers)
+	hub.halt(t)
+	_ = receive(t, "AcceptSSE of the first returns", srv.streamed)
+	check(wskit.ErrHubStopped)
+
+	full := idle(t, wskit.WithSSEHijack(), wskit.WithRegisterBuf(0), wskit.WithChannelTimeout(hush)) // nobody takes it before Run
+	srv = serve(t, full.Hub, serving{})
+	check(wskit.ErrTimeout)
+	full.start(t)
+}
+
+// net/http counts the connection as hijacked: Server.Shutdown does not wait for it, and Server.Close does not close it.
+func TestAServerForgetsAHijackedStream(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack())
+	states := &journal{}
+	srv := serve(t, hub.Hub, serving{setup: func(s *httptest.Server) {
+		s.Config.ConnState = func(_ net.Conn, state http.ConnState) { states.add("%v", state) }
+	}})
+	st := srv.stream(t)
+	hub.count(t, 1)
+	states.expect(t, "new", "active", "hijacked")
+	quickly(t, "Server.Shutdown", time.Second, func() {
+		if err := srv.Config.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	_ = srv.Config.Close()
+	hub.Broadcast([]byte("still there"))
+	st.expect(t, "still there")
+	hub.halt(t)
+	if _, more := <-st.events; more {
+		t.Error("the stream goes on")
+	}
+}
+
+// Nor do a server's timeouts end it.
+func TestAServersTimeoutsDoNotEndAHijackedStream(t *testing.T) {
+	const limit = 50 * time.Millisecond
+	hub := run(t, wskit.WithSSEHijack())
+	srv := serve(t, hub.Hub, serving{setup: func(s *httptest.Server) {
+		s.Config.ReadTimeout, s.Config.WriteTimeout, s.Config.IdleTimeout = limit, limit, limit
+	}})
+	st := srv.stream(t)
+	hub.count(t, 1)
+	if poll(3*limit, func() bool { return len(srv.streamed) > 0 }) {
+		t.Fatal("the stream ended:", <-srv.streamed)
+	}
+	hub.Broadcast([]byte("after the timeouts"))
+	st.expect(t, "after the timeouts")
+}
+
+// A crash of its actor ends a stream, and it alone. What was being handled is lost; the connection is not left open.
+func TestACrashOfAHijackedStreamsActorEndsItAlone(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack())
+	srv := serve(t, hub.Hub, serving{})
+	st := srv.stream(t)
+	hub.count(t, 1)
+	pid := one(t, hub.Hub, "sse-")
+	other := srv.stream(t)
+	hub.count(t, 2)
+	crash(pid)
+	if _, more := <-st.events; more {
+		t.Error("the stream goes on")
+	}
+	if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+		t.Error(err)
+	}
+	hub.count(t, 1)
+	hub.Broadcast([]byte("1"))
+	other.expect(t, "1")
+}
+
+// A panic of a middleware's writer is net/http's to recover, as it is for any handler; the stream has ended, its place is
+// free, and its connection closed.
+func TestAPanicWhileAStreamIsHijackedLeavesNothingBehind(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack(), wskit.WithMaxSubscribers(1))
+	srv := serve(t, hub.Hub, serving{sse: func(w http.ResponseWriter, r *http.Request) (err error) {
+		defer func() { err = fmt.Errorf("recovered: %v", recover()) }()
+		return wskit.AcceptSSE(&careless{w}, r, hub.Hub)
+	}})
+	for range 3 {
+		conn := srv.dialTCP(t)
+		_, _ = io.WriteString(conn, "GET /sse HTTP/1.1\r\nHost: x\r\n\r\n")
+		if err := receive(t, "the handler returns", srv.streamed); !strings.Contains(err.Error(), "panic") {
+			t.Error(err)
+		}
+		if b, err := io.ReadAll(conn); len(b) > 0 || err != nil {
+			t.Errorf("%q, %v", b, err)
+		}
+		hub.count(t, 0)
+		eventually(t, "its actor is gone", func() bool { return len(tree(t, hub.Hub)) == 4 })
+	}
+}
+
+// careless takes the connection and loses the buffers.
+type careless struct{ http.ResponseWriter }
+
+func (c *careless) Flush() {}
+func (c *careless) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, _, err := c.ResponseWriter.(http.Hijacker).Hijack()
+	return conn, nil, err
+}
+
+// 1000 streams come, get a message and leave, or are left: no goroutine, actor or descriptor stays.
+func TestAThousandHijackedStreamsComeAndGo(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack(), wskit.WithRegisterBuf(1000))
+	srv := serve(t, hub.Hub, serving{})
+	before := descriptors()
+	const waves, width = 5, 200
+	for wave := range waves {
+		var all sync.WaitGroup
+		var got atomic.Int64
+		leave := make(chan struct{})
+		for i := range width {
+			all.Go(func() {
+				conn, err := net.Dial("tcp", srv.host())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(patience))
+				_, _ = io.WriteString(conn, "GET /sse HTTP/1.1\r\nHost: x\r\n\r\n")
+				br := bufio.NewReader(conn)
+				for line := ""; err == nil && line != "data: x\n"; {
+					line, err = br.ReadString('\n')
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				got.Add(1)
+				<-leave
+				if i%2 == 0 {
+					_, _ = io.Copy(io.Discard, br) // until the hub closes it
+				}
+			})
+		}
+		hub.count(t, width)
+		hub.Broadcast([]byte("x"))
+		eventually(t, "all have it", func() bool { return got.Load() == width })
+		close(leave)
+		hub.count(t, width/2)
+		if wave == waves-1 {
+			hub.halt(t)
+		} else {
+			hub.closeAll(t, width/2)
+		}
+		receive(t, "all have ended", begin(all.Wait))
+		for range width {
+			_ = receive(t, "AcceptSSE returns", srv.streamed)
+		}
+	}
+	eventually(t, "the descriptors are closed", func() bool { return descriptors() <= before })
+}
+
+// closeAll ends n subscribers by crashing their actors, one after the other.
+func (r *runner) closeAll(t testing.TB, n int) {
+	t.Helper()
+	for _, id := range tree(t, r.Hub) {
+		if name := id[strings.LastIndex(id, "/")+1:]; strings.HasPrefix(name, "sse-") {
+			crash(system().NewLocalPID(id))
+		}
+	}
+	r.count(t, 0)
+}
+
+// descriptors is how many files and sockets this process has open.
+func descriptors() int {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	return len(entries)
+}
