@@ -27,37 +27,47 @@ type deliverer struct {
 	refusing atomic.Bool // the gate let the last one time out
 
 	mu       sync.Mutex
-	queue    []parcel
-	asked    int             // parcels before the gate
-	refused  []*actors.Frame // own messages that came when the gate had stopped already
-	timeouts int             // OnTimeout calls to make
+	queue    []*parcel
+	asked    int       // parcels before the gate
+	refused  []*parcel // own messages that came when the gate had stopped already
+	timeouts int       // OnTimeout calls to make
 	calling  bool
 }
 
 // parcel is a frame to be delivered. What is the hub's own was accepted before the gate stopped, and goes through at the
 // drain.
 type parcel struct {
-	frame   *actors.Frame
-	own     bool
-	release func() // called once when it is decided; may be nil
+	by        *deliverer
+	broadcast actors.Broadcast
+	own       bool
+	credit    *member // gets a credit back once it is decided; may be nil
 }
 
-func (p parcel) done() {
-	if p.release != nil {
-		p.release()
+func (p *parcel) done() {
+	if p.credit != nil {
+		p.credit.release()
+		p.credit = nil
 	}
 }
 
 // deliver has the registry send a frame to every subscriber, after those before it.
-func (d *deliverer) deliver(p parcel) {
+func (d *deliverer) deliver(frame *actors.Frame, own bool, credit *member) {
+	p := &parcel{d, actors.Broadcast{Frame: frame}, own, credit}
 	if d.forced {
 		d.force1(p)
 		return
 	}
 	d.mu.Lock()
-	d.queue = append(d.queue, p)
+	first := len(d.queue) == 0 && d.asked < window
+	if first {
+		d.asked++
+	} else {
+		d.queue = append(d.queue, p)
+	}
 	d.mu.Unlock()
-	d.pump()
+	if first {
+		d.ask(p)
+	}
 }
 
 // full reports whether so much waits that no more should be accepted.
@@ -76,23 +86,27 @@ func (d *deliverer) pump() {
 			return
 		}
 		p := d.queue[0]
-		d.queue[0] = parcel{}
+		d.queue[0] = nil
 		if d.queue = d.queue[1:]; len(d.queue) == 0 {
 			d.queue = nil // and what it was cut from
 		}
 		d.asked++
 		d.mu.Unlock()
-		d.hub.Gate.Submit(&actors.Broadcast{Frame: p.frame}, d.hub.Patience, func(err error) { d.decided(p, err) })
+		d.ask(p)
 	}
 }
 
+func (d *deliverer) ask(p *parcel) { d.hub.Gate.Submit(&p.broadcast, d.hub.Patience, p.decided) }
+
 // decided is what the gate answers with.
-func (d *deliverer) decided(p parcel, err error) {
+func (p *parcel) decided(err error) {
+	d := p.by
+	p.done() // before anybody else can have it
 	d.mu.Lock()
 	d.asked--
 	more := len(d.queue) > 0 && d.asked == window/2 // half a window at a time, not a message for each
 	if p.own && errors.Is(err, actors.ErrHubStopped) {
-		d.refused = append(d.refused, p.frame)
+		d.refused = append(d.refused, p)
 	}
 	d.mu.Unlock()
 	if more {
@@ -106,7 +120,6 @@ func (d *deliverer) decided(p parcel, err error) {
 	case errors.Is(err, actors.ErrTimeout):
 		d.timedOut()
 	}
-	p.done()
 }
 
 // force delivers what the stopped gate refused and what still waits, and everything from now on, without asking the gate
@@ -117,17 +130,14 @@ func (d *deliverer) force() {
 	refused, queue := d.refused, d.queue
 	d.refused, d.queue = nil, nil
 	d.mu.Unlock()
-	for _, frame := range refused {
-		d.force1(parcel{frame: frame, own: true})
-	}
-	for _, p := range queue {
+	for _, p := range append(refused, queue...) {
 		d.force1(p)
 	}
 }
 
-func (d *deliverer) force1(p parcel) {
+func (d *deliverer) force1(p *parcel) {
 	if p.own {
-		d.hub.Gate.Force(&actors.Broadcast{Frame: p.frame})
+		d.hub.Gate.Force(&p.broadcast)
 	}
 	p.done()
 }

@@ -13,7 +13,7 @@ type simulation struct {
 	*testing.T
 	ledger    *ledger
 	sent      []publish // to Redis, not executed yet
-	answers   []uint64  // executed, and the answer is on its way
+	answers   []*entry  // executed, and the answer is on its way
 	stream    []any     // on the subscription: echoes (string), pongs (uint64), a confirmation (bool)
 	up        bool      // Redis has the subscription
 	confirmed bool      // and the hub knows
@@ -25,7 +25,7 @@ type simulation struct {
 }
 
 type publish struct {
-	id      uint64
+	entry   *entry
 	payload string
 }
 
@@ -42,12 +42,12 @@ func (s *simulation) deliver(f *actors.Frame) {
 func (s *simulation) publish(payload string) {
 	s.now++
 	f := actors.NewFrame([]byte(payload))
-	id := s.ledger.Enter(f, nil, time.Unix(s.now, 0), s.confirmed)
+	e := s.ledger.Enter(f, nil, time.Unix(s.now, 0), s.confirmed)
 	s.published[payload]++
 	if !s.confirmed {
 		s.deliver(f)
 	}
-	s.sent = append(s.sent, publish{id, payload})
+	s.sent = append(s.sent, publish{e, payload})
 }
 
 // take executes the first PUBLISH that is on its way; how says what the hub learns of it.
@@ -58,9 +58,9 @@ func (s *simulation) take(how answer) {
 	p := s.sent[0]
 	s.sent = s.sent[1:]
 	if how == answerExecuted {
-		s.answers = append(s.answers, p.id)
+		s.answers = append(s.answers, p.entry)
 	} else {
-		c, _ := s.ledger.Answer(p.id, how)
+		c, _ := s.ledger.Answer(p.entry, how)
 		s.deliver(c.frame)
 	}
 	if how != answerRefused && s.up {
@@ -88,13 +88,16 @@ func (s *simulation) read() {
 	case uint64:
 		s.ledger.Ponged(m)
 	case string:
-		own, deliver := s.ledger.Echo([]byte(m))
+		own, deliver := s.ledger.Echo(m)
 		if s.published[m] == 0 {
-			if own || !deliver {
-				s.Fatalf("%q of another: own %v, deliver %v", m, own, deliver)
+			if own != nil || !deliver {
+				s.Fatalf("%q of another: own %v, deliver %v", m, own != nil, deliver)
 			}
 			s.foreign[m]++
 			return
+		}
+		if own != nil && string(own.Payload()) != m {
+			s.Fatalf("%q is taken for %q", m, own.Payload())
 		}
 		if deliver {
 			s.deliver(actors.NewFrame([]byte(m)))
@@ -153,7 +156,7 @@ func (s *simulation) finish() {
 		s.read()
 	}
 	if !s.ledger.Empty() || s.ledger.notes != 0 || s.ledger.waiting != 0 || len(s.ledger.content) != 0 {
-		s.Errorf("the ledger is not empty in the end: %d entries, %d notes, %d waiting", len(s.ledger.byID), s.ledger.notes, s.ledger.waiting)
+		s.Errorf("the ledger is not empty in the end: %d entries, %d notes, %d waiting", s.ledger.size, s.ledger.notes, s.ledger.waiting)
 	}
 }
 

@@ -1,9 +1,7 @@
 package redisactor
 
 import (
-	"bytes"
 	"hash/maphash"
-	"slices"
 	"time"
 
 	"github.com/wskit/wskit/actors"
@@ -17,14 +15,14 @@ import (
 // and writes a message to its subscribers before it answers the PUBLISH.
 type ledger struct {
 	last    uint64
-	byID    map[uint64]*entry
-	order   []*entry // by publish order; may hold entries that are gone
-	callers []*entry // those with a caller waiting, oldest first; may hold some without
-	content map[uint64]*bucket
+	all     queue // in publish order
+	callers queue // those with a caller waiting
+	content map[uint64]bucket
 	seed    maphash.Seed
 
 	keeping  bool   // echoes can come: the subscription is wanted
 	pings    uint64 // the number of the last PING
+	size     int    // entries in all
 	calls    int    // entries with a caller waiting
 	waiting  int    // entries that local subscribers get from the echo
 	notes    int    // entries whose echo is to be skipped
@@ -32,16 +30,19 @@ type ledger struct {
 }
 
 type entry struct {
-	id    uint64
-	frame *actors.Frame
-	reply chan<- error
-	at    time.Time
+	id      uint64 // by publish order
+	frame   *actors.Frame
+	at      time.Time
+	content uint64 // its hash
 
+	reply    chan<- error
 	call     bool // the caller waits for an answer
 	gone     bool // no longer in the ledger
 	echo     echo
 	answer   answer
 	answered uint64 // the number of the last PING before the answer, or before the caller was given up on
+
+	places [kinds]place
 }
 
 // echo is what becomes of an entry's echo.
@@ -72,11 +73,8 @@ var pongsEnough = [...]uint64{answerPending: 20, answerExecuted: 1, answerUnknow
 // reaches local subscribers twice if its echo comes all the same.
 const maxNotes = 65536
 
-// bucket holds the entries of one content hash that an echo can match. Its queues may hold entries that have moved on.
-type bucket struct {
-	awaited, noted []*entry
-	live           int
-}
+// bucket holds the entries of one content hash that an echo can match.
+type bucket struct{ awaited, noted queue }
 
 // call is a caller to be answered.
 type call struct {
@@ -85,39 +83,33 @@ type call struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{
-		byID:     make(map[uint64]*entry),
-		content:  make(map[uint64]*bucket),
-		seed:     maphash.MakeSeed(),
-		maxNotes: maxNotes,
-	}
+	return &ledger{content: make(map[uint64]bucket), seed: maphash.MakeSeed(), maxNotes: maxNotes}
 }
 
 // Empty reports whether there is nothing to wait for: no caller, no answer, no echo.
-func (l *ledger) Empty() bool { return len(l.byID) == 0 }
+func (l *ledger) Empty() bool { return l.size == 0 }
 
 // Enter adds a message that is about to be published. With await local subscribers get it from its echo, else they have
 // it already.
-func (l *ledger) Enter(frame *actors.Frame, reply chan<- error, at time.Time, await bool) (id uint64) {
+func (l *ledger) Enter(frame *actors.Frame, reply chan<- error, at time.Time, await bool) *entry {
 	l.last++
-	e := &entry{id: l.last, frame: frame, reply: reply, at: at, call: true}
-	l.byID[e.id] = e
-	l.order = append(l.order, e)
-	l.callers = append(l.callers, e)
+	e := &entry{id: l.last, frame: frame, content: maphash.Bytes(l.seed, frame.Payload()), reply: reply, at: at, call: true}
+	l.all.add(inAll, e)
+	l.callers.add(inCallers, e)
+	l.size++
 	l.calls++
 	if await {
 		l.move(e, echoAwaited)
 	} else {
 		l.move(e, echoNoted)
 	}
-	return e.id
+	return e
 }
 
 // Answer notes what became of a PUBLISH. The frame returned is to be delivered locally now; ok says that the caller has
 // yet to be answered.
-func (l *ledger) Answer(id uint64, a answer) (c call, ok bool) {
-	e := l.byID[id]
-	if e == nil || e.answer != answerPending {
+func (l *ledger) Answer(e *entry, a answer) (c call, ok bool) {
+	if e.answer != answerPending {
 		return call{}, false
 	}
 	e.answer, e.answered = a, l.pings
@@ -136,12 +128,7 @@ func (l *ledger) Answer(id uint64, a answer) (c call, ok bool) {
 // GiveUp ends the wait of callers whose message was entered at or before the given time.
 func (l *ledger) GiveUp(before time.Time) []call {
 	var calls []call
-	for {
-		at, ok := l.Oldest()
-		if !ok || at.After(before) {
-			return calls
-		}
-		e := l.callers[0]
+	for e := l.callers.first; e != nil && !e.at.After(before); e = l.callers.first {
 		c := call{reply: e.reply}
 		if e.echo == echoAwaited {
 			c.frame = e.frame
@@ -151,44 +138,38 @@ func (l *ledger) GiveUp(before time.Time) []call {
 		l.hangUp(e)
 		calls = append(calls, c)
 	}
+	return calls
 }
 
 // Oldest is when the message was entered whose caller has waited longest.
 func (l *ledger) Oldest() (at time.Time, ok bool) {
-	for len(l.callers) > 0 && !l.callers[0].call {
-		l.callers[0] = nil
-		l.callers = l.callers[1:]
-	}
-	if len(l.callers) == 0 {
+	if l.callers.first == nil {
 		return time.Time{}, false
 	}
-	return l.callers[0].at, true
+	return l.callers.first.at, true
 }
 
-// Echo takes a message that Redis sent. own says that this hub published one like it, deliver that local subscribers do
-// not have it. Of two entries with equal content it takes the one that local subscribers wait for: which of two equal
-// echoes is whose nobody can tell, and it does not matter.
-func (l *ledger) Echo(payload []byte) (own, deliver bool) {
-	b := l.content[maphash.Bytes(l.seed, payload)]
-	if b == nil {
-		return false, true
-	}
-	e, n := b.find(echoAwaited, payload), b.find(echoNoted, payload)
+// Echo takes a message that Redis sent. own is this hub's frame, if it published one like it; deliver says that local
+// subscribers do not have it. Of two entries with equal content it takes the one that local subscribers wait for: which of
+// two equal echoes is whose nobody can tell, and it does not matter.
+func (l *ledger) Echo(payload string) (own *actors.Frame, deliver bool) {
+	b := l.content[maphash.String(l.seed, payload)]
+	e, n := b.awaited.find(payload), b.noted.find(payload)
 	switch {
 	case e != nil && n != nil && n.id < e.id:
 		// Redis sends the older one first. A note is forgotten sooner than an awaited echo, and then the second of the two
 		// would be taken for somebody else's: so what is still to come is the younger one's, to be skipped.
 		l.move(n, echoSettled)
 		l.move(e, echoNoted)
-		return true, true
+		return e.frame, true
 	case e != nil:
 		l.move(e, echoSettled)
-		return true, true
+		return e.frame, true
 	case n != nil:
 		l.move(n, echoSettled)
-		return true, false
+		return n.frame, false
 	}
-	return false, true
+	return nil, true
 }
 
 // Interrupt is for when echoes may have been missed: it returns what awaited one, in publish order, to be delivered
@@ -198,8 +179,8 @@ func (l *ledger) Interrupt() []*actors.Frame {
 		return nil
 	}
 	frames := make([]*actors.Frame, 0, l.waiting)
-	for _, e := range slices.Clone(l.order) {
-		if !e.gone && e.echo == echoAwaited {
+	for e := range l.all.entries {
+		if e.echo == echoAwaited {
 			frames = append(frames, e.frame)
 			l.move(e, echoNoted)
 		}
@@ -234,11 +215,11 @@ func (l *ledger) Ponged(n uint64) {
 
 // drop forgets those entries for which which says so; never one that local subscribers wait for.
 func (l *ledger) drop(which func(*entry) bool) {
-	if len(l.byID) == l.waiting {
+	if l.size == l.waiting {
 		return
 	}
-	for _, e := range slices.Clone(l.order) {
-		if !e.gone && e.echo != echoAwaited && which(e) {
+	for e := range l.all.entries {
+		if e.echo != echoAwaited && which(e) {
 			l.forget(e)
 		}
 	}
@@ -257,6 +238,7 @@ func (l *ledger) forget(e *entry) {
 func (l *ledger) hangUp(e *entry) {
 	if e.call {
 		e.call, e.reply = false, nil
+		l.callers.remove(inCallers, e)
 		l.calls--
 	}
 	l.tidy(e)
@@ -267,38 +249,28 @@ func (l *ledger) move(e *entry, to echo) {
 	if e.echo == to {
 		return
 	}
-	key := maphash.Bytes(l.seed, e.frame.Payload())
-	b := l.content[key]
-	if b == nil {
-		b = &bucket{}
-		l.content[key] = b
-	}
+	b := l.content[e.content]
 	switch e.echo {
 	case echoAwaited:
 		l.waiting--
-		b.live--
+		b.awaited.remove(inBucket, e)
 	case echoNoted:
 		l.notes--
-		b.live--
+		b.noted.remove(inBucket, e)
 	}
 	e.echo = to
 	switch to {
 	case echoAwaited:
 		l.waiting++
-		b.live++
-		b.awaited = append(b.awaited, e)
+		b.awaited.add(inBucket, e)
 	case echoNoted:
 		l.notes++
-		b.live++
-		b.noted = b.prune(b.noted, echoNoted)
-		at := len(b.noted) // in publish order, which is that of the echoes to come
-		for at > 0 && b.noted[at-1].id > e.id {
-			at--
-		}
-		b.noted = slices.Insert(b.noted, at, e)
+		b.noted.add(inBucket, e)
 	}
-	if b.live == 0 {
-		delete(l.content, key)
+	if b == (bucket{}) {
+		delete(l.content, e.content)
+	} else {
+		l.content[e.content] = b
 	}
 	l.tidy(e)
 	if l.notes > l.maxNotes {
@@ -307,8 +279,8 @@ func (l *ledger) move(e *entry, to echo) {
 }
 
 func (l *ledger) forgetOldest() {
-	for _, e := range l.order {
-		if !e.gone && e.echo == echoNoted {
+	for e := range l.all.entries {
+		if e.echo == echoNoted {
 			l.forget(e)
 			return
 		}
@@ -321,36 +293,6 @@ func (l *ledger) tidy(e *entry) {
 		return
 	}
 	e.gone = true
-	delete(l.byID, e.id)
-	for len(l.order) > 0 && l.order[0].gone {
-		l.order[0] = nil
-		l.order = l.order[1:]
-	}
-	if len(l.order) > 2*len(l.byID)+64 {
-		l.order = slices.DeleteFunc(slices.Clone(l.order), func(e *entry) bool { return e.gone })
-	}
-}
-
-// find returns the oldest entry with this content whose echo is in the given state.
-func (b *bucket) find(state echo, payload []byte) *entry {
-	queue := &b.awaited
-	if state == echoNoted {
-		queue = &b.noted
-	}
-	*queue = b.prune(*queue, state)
-	for _, e := range *queue { // more than one step only when two contents share a hash
-		if e.echo == state && bytes.Equal(e.frame.Payload(), payload) {
-			return e
-		}
-	}
-	return nil
-}
-
-// prune drops entries that have moved on from the front of a queue.
-func (b *bucket) prune(queue []*entry, state echo) []*entry {
-	for len(queue) > 0 && queue[0].echo != state {
-		queue[0] = nil
-		queue = queue[1:]
-	}
-	return queue
+	l.all.remove(inAll, e)
+	l.size--
 }

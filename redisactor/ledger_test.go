@@ -2,6 +2,7 @@ package redisactor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ type model struct {
 }
 
 type modelEntry struct {
-	id        uint64
+	entry     *entry
 	text      string
 	at        int
 	call      bool
@@ -39,7 +40,7 @@ func (m *model) note(e *modelEntry) { e.echo = echoNoted }
 // find returns the one published first.
 func (m *model) find(text string, state echo) (found *modelEntry) {
 	for _, e := range m.entries {
-		if e.text == text && e.echo == state && (found == nil || e.id < found.id) {
+		if e.text == text && e.echo == state && (found == nil || e.entry.id < found.entry.id) {
 			found = e
 		}
 	}
@@ -63,22 +64,25 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 		l, m, now := newLedger(), &model{}, 0
 		at := func(n int) time.Time { return time.Unix(int64(n), 0) }
 		texts := rapid.SampledFrom([]string{"a", "b", "c"})
-		anyID := func() uint64 { return rapid.Uint64Range(1, l.last+1).Draw(t, "id") }
+		var entered []*entry
 		t.Repeat(map[string]func(*rapid.T){
 			"enter": func(t *rapid.T) {
 				now++
 				text, await := texts.Draw(t, "text"), rapid.Bool().Draw(t, "await")
-				id := l.Enter(actors.NewFrame([]byte(text)), nil, at(now), await)
-				e := &modelEntry{id: id, text: text, at: now, call: true, echo: echoAwaited}
+				entered = append(entered, l.Enter(actors.NewFrame([]byte(text)), nil, at(now), await))
+				e := &modelEntry{entry: entered[len(entered)-1], text: text, at: now, call: true, echo: echoAwaited}
 				if !await {
 					m.note(e)
 				}
 				m.entries = append(m.entries, e)
 			},
 			"answer": func(t *rapid.T) {
-				id, a := anyID(), answer(rapid.IntRange(1, 3).Draw(t, "answer"))
-				c, ok := l.Answer(id, a)
-				i := slices.IndexFunc(m.entries, func(e *modelEntry) bool { return e.id == id && e.answer == answerPending })
+				if len(entered) == 0 {
+					t.Skip("nothing was published")
+				}
+				of, a := rapid.SampledFrom(entered).Draw(t, "entry"), answer(rapid.IntRange(1, 3).Draw(t, "answer"))
+				c, ok := l.Answer(of, a)
+				i := slices.IndexFunc(m.entries, func(e *modelEntry) bool { return e.entry == of && e.answer == answerPending })
 				if i < 0 {
 					if ok || c.frame != nil {
 						t.Fatal("an entry that is not pending was answered")
@@ -129,10 +133,10 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 			},
 			"echo": func(t *rapid.T) {
 				text := texts.Draw(t, "text")
-				own, deliver := l.Echo([]byte(text))
+				own, deliver := l.Echo(text)
 				awaited, noted := m.find(text, echoAwaited), m.find(text, echoNoted)
 				switch {
-				case awaited != nil && noted != nil && noted.id < awaited.id:
+				case awaited != nil && noted != nil && noted.entry.id < awaited.entry.id:
 					noted.echo = echoSettled
 					m.note(awaited)
 				case awaited != nil:
@@ -140,8 +144,8 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 				case noted != nil:
 					noted.echo = echoSettled
 				}
-				if own != (awaited != nil || noted != nil) || deliver != (awaited != nil || noted == nil) {
-					t.Fatalf("echo of %q: own %v, deliver %v", text, own, deliver)
+				if (own != nil) != (awaited != nil || noted != nil) || deliver != (awaited != nil || noted == nil) {
+					t.Fatalf("echo of %q: own %v, deliver %v", text, own != nil, deliver)
 				}
 				m.tidy()
 			},
@@ -192,20 +196,44 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 						calls++
 					}
 				}
-				if len(l.byID) != len(m.entries) || l.waiting != waiting || l.notes != notes || l.calls != calls {
+				if l.size != len(m.entries) || l.waiting != waiting || l.notes != notes || l.calls != calls {
 					t.Fatalf("ledger: %d entries, %d waiting, %d notes, %d calls; model: %d, %d, %d, %d",
-						len(l.byID), l.waiting, l.notes, l.calls, len(m.entries), waiting, notes, calls)
+						l.size, l.waiting, l.notes, l.calls, len(m.entries), waiting, notes, calls)
 				}
-				live := 0
+				queues := map[string]int{}
+				count := func(name string, q queue, k kind) {
+					var last *entry
+					for e := q.first; e != nil; e = e.places[k].after {
+						if e.places[k].before != last || last != nil && last.id > e.id {
+							t.Fatalf("%s: out of order", name)
+						}
+						last = e
+						queues[name]++
+					}
+					if q.last != last {
+						t.Fatalf("%s: the last is not the last", name)
+					}
+				}
+				count("all", l.all, inAll)
+				count("callers", l.callers, inCallers)
 				for _, b := range l.content {
-					live += b.live
+					count("awaited", b.awaited, inBucket)
+					count("noted", b.noted, inBucket)
+					if b == (bucket{}) {
+						t.Fatal("an empty bucket is left")
+					}
 				}
-				if live != waiting+notes || waiting+notes == 0 && len(l.content) != 0 {
-					t.Fatalf("the index holds %d entries in %d buckets, not %d", live, len(l.content), waiting+notes)
+				if want := (map[string]int{"all": len(m.entries), "callers": calls, "awaited": waiting, "noted": notes}); !maps.Equal(nonzero(want), queues) {
+					t.Fatalf("queues: %v, not %v", queues, want)
 				}
 			},
 		})
 	})
+}
+
+func nonzero(m map[string]int) map[string]int {
+	maps.DeleteFunc(m, func(_ string, n int) bool { return n == 0 })
+	return m
 }
 
 func TestEqualPayloadsOfTwoInstancesWorkOutByCount(t *testing.T) {
@@ -230,7 +258,7 @@ func TestEqualPayloadsOfTwoInstancesWorkOutByCount(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(t, "cut") == 0 {
 				delivered += len(l.Interrupt())
 			}
-			if _, deliver := l.Echo(payload); deliver {
+			if _, deliver := l.Echo(string(payload)); deliver {
 				delivered++
 			}
 		}
@@ -250,12 +278,12 @@ func TestNotesBeyondTheLimitAreForgottenOldestFirst(t *testing.T) {
 		l.Answer(id, answerUnknown)
 	}
 	for i := range 5 {
-		if _, deliver := l.Echo(fmt.Append(nil, i)); deliver != (i < 2) {
+		if _, deliver := l.Echo(fmt.Sprint(i)); deliver != (i < 2) {
 			t.Errorf("echo %d: delivered %v", i, deliver)
 		}
 	}
-	if len(l.byID) != 0 || len(l.content) != 0 {
-		t.Errorf("left over: %d entries, %d buckets", len(l.byID), len(l.content))
+	if !l.Empty() || len(l.content) != 0 {
+		t.Errorf("left over: %d entries, %d buckets", l.size, len(l.content))
 	}
 }
 
@@ -266,13 +294,13 @@ func TestALedgerThatIsUsedForLongStaysSmall(t *testing.T) {
 	for i := range 100_000 {
 		payload := fmt.Append(nil, i%1000)
 		id := l.Enter(actors.NewFrame(payload), nil, time.Time{}, true)
-		l.Echo(payload)
+		l.Echo(string(payload))
 		l.Answer(id, answerExecuted)
 	}
-	if len(l.byID) != 1 || len(l.order) > 100 || len(l.content) != 1 {
-		t.Errorf("%d entries, %d in order, %d buckets", len(l.byID), len(l.order), len(l.content))
+	if l.size != 1 || l.all.first != first || l.all.last != first || len(l.content) != 1 {
+		t.Errorf("%d entries, %d buckets", l.size, len(l.content))
 	}
-	if c, ok := l.Answer(first, answerRefused); !ok || c.frame == nil || len(l.byID) != 0 {
+	if c, ok := l.Answer(first, answerRefused); !ok || c.frame == nil || !l.Empty() {
 		t.Error("the entry that waited was lost")
 	}
 }

@@ -29,8 +29,9 @@ type linkKey struct {
 // listens to what. It is the one thing here that several goroutines change, so it owns its lock.
 type link struct {
 	linkKey
-	log   *slog.Logger
-	users int // guarded by the directory's lock
+	log    *slog.Logger
+	runner *runner // of the publisher: for its mailbox and what it sends
+	users  int     // guarded by the directory's lock
 
 	epochs  atomic.Uint64 // number of the last subscription connection
 	numbers atomic.Uint64 // number of the last PING
@@ -41,7 +42,7 @@ type link struct {
 	left                  bool
 	root                  *actor.PID // nil: a new one is about to be spawned
 	publisher, subscriber *actor.PID // nil until they run: a PID must not be used before its spawning is over
-	backlog               []*job     // for the publisher that does not run yet
+	backlog               []job      // for the publisher that does not run yet
 	members               map[string][]*member
 }
 
@@ -80,7 +81,7 @@ func acquire(system *actor.ActorSystem, client *redis.Client, log *slog.Logger) 
 	key := linkKey{system, client}
 	l := links.by[key]
 	if l == nil {
-		l = &link{linkKey: key, log: log, members: make(map[string][]*member)}
+		l = &link{linkKey: key, log: log, runner: newRunner(2, false), members: make(map[string][]*member)}
 		links.by[key] = l
 		l.mu.Lock()
 		l.spawn()
@@ -100,6 +101,7 @@ func (l *link) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.left = true
+	l.runner.close()
 	if l.root != nil {
 		l.system.Root.Stop(l.root)
 	}
@@ -115,10 +117,10 @@ func (l *link) spawn() {
 func (l *link) up(publisher, subscriber *actor.PID) {
 	l.mu.Lock()
 	l.publisher, l.subscriber = publisher, subscriber
-	for _, j := range l.backlog {
-		l.system.Root.Send(publisher, j)
+	if len(l.backlog) > 0 {
+		l.system.Root.Send(publisher, &jobs{l.backlog})
+		l.backlog = nil
 	}
-	l.backlog = nil
 	l.looking.Store(false)
 	l.mu.Unlock()
 	l.look()
@@ -148,15 +150,15 @@ func (l *link) ended() {
 	})
 }
 
-// publish hands a job to the publisher. What it cannot take any more is overdue anyhow when there is room again.
-func (l *link) publish(j *job) {
+// publish hands jobs to the publisher. What it cannot take any more is overdue anyhow when there is room again.
+func (l *link) publish(m *jobs) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.publisher != nil:
-		l.system.Root.Send(l.publisher, j)
+		l.system.Root.Send(l.publisher, m)
 	case len(l.backlog) < maxQueued:
-		l.backlog = append(l.backlog, j)
+		l.backlog = append(l.backlog, m.list...)
 	}
 }
 

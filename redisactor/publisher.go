@@ -32,20 +32,26 @@ var (
 	errCrashed   = errors.New("wskit: the link to redis crashed or stopped")
 )
 
-// job is one PUBLISH, from a hub's redis actor to the publisher.
+// job is one PUBLISH. Of its entry, frame and at never change; the rest is for the hub's redis actor alone.
 type job struct {
-	id      uint64
-	channel string
-	frame   *actors.Frame
-	at      time.Time
-	to      *actor.PID // gets an answered message
+	*entry
+	from *origin
 }
+
+// origin is a hub's redis actor, which gets an answered message, and its channel.
+type origin struct {
+	channel string
+	pid     *actor.PID
+}
+
+// jobs are what a hub published in one run of its redis actor, from that to the publisher.
+type jobs struct{ list []job }
 
 // answered tells a hub's redis actor what became of jobs of its own.
 type answered struct{ results []result }
 
 type result struct {
-	id     uint64
+	entry  *entry
 	answer answer
 	err    error // nil when executed
 }
@@ -55,7 +61,7 @@ type result struct {
 type publisher struct {
 	link   *link
 	self   *actor.PID
-	queue  []*job
+	queue  []job
 	bytes  int
 	flight *flight
 	stuck  int // flights overtaken because Redis did not answer
@@ -63,7 +69,7 @@ type publisher struct {
 
 type flight struct {
 	by    *publisher
-	jobs  []*job
+	jobs  []job
 	timer *time.Timer
 }
 
@@ -74,14 +80,14 @@ type (
 )
 
 func newPublisher(l *link) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &publisher{link: l} })
+	return actor.PropsFromProducer(func() actor.Actor { return &publisher{link: l} }, actor.WithDispatcher(l.runner))
 }
 
 func (p *publisher) Receive(ctx actor.Context) {
 	defer actors.Trace(ctx.Self().Id)
 	switch m := ctx.Message().(type) {
-	case *job:
-		p.add(m)
+	case *jobs:
+		p.add(m.list)
 	case *landed:
 		p.landed(m.flight)
 	case *late:
@@ -100,14 +106,18 @@ func (p *publisher) Receive(ctx actor.Context) {
 	}
 }
 
-func (p *publisher) add(j *job) {
+func (p *publisher) add(list []job) {
 	p.shed()
-	if len(p.queue) >= maxQueued || len(p.queue) > 0 && p.bytes+j.frame.Len() > maxQueuedBytes {
-		p.refuse([]*job{j}, errQueueFull)
-		return
+	var refused []job
+	for _, j := range list {
+		if len(p.queue) >= maxQueued || len(p.queue) > 0 && p.bytes+j.frame.Len() > maxQueuedBytes {
+			refused = append(refused, j)
+			continue
+		}
+		p.queue = append(p.queue, j)
+		p.bytes += j.frame.Len()
 	}
-	p.queue = append(p.queue, j)
-	p.bytes += j.frame.Len()
+	p.refuse(refused, errQueueFull)
 	p.fly()
 }
 
@@ -121,7 +131,7 @@ func (p *publisher) shed() {
 }
 
 // take removes the first n jobs.
-func (p *publisher) take(n int) []*job {
+func (p *publisher) take(n int) []job {
 	jobs := p.queue[:n:n]
 	if p.queue = p.queue[n:]; len(p.queue) == 0 {
 		p.queue = nil // and what it was cut from
@@ -132,7 +142,7 @@ func (p *publisher) take(n int) []*job {
 	return jobs
 }
 
-func (p *publisher) refuse(jobs []*job, err error) {
+func (p *publisher) refuse(jobs []job, err error) {
 	if len(jobs) > 0 {
 		p.link.answer(jobs, func(int) (answer, error) { return answerRefused, err })
 	}
@@ -157,10 +167,10 @@ func (p *publisher) fly() {
 	send := p.link.system.Root.Send
 	self, l := p.self, p.link
 	f.timer = time.AfterFunc(stuckAfter, func() { send(self, &late{f}) })
-	go func() {
+	l.runner.Schedule(func() {
 		l.execute(f.jobs)
 		send(self, &landed{f})
-	}()
+	})
 }
 
 func (p *publisher) landed(f *flight) {
@@ -191,36 +201,48 @@ func (c *command) Args() []any {
 	return c.IntCmd.Args()
 }
 
+// newCommands makes the commands of one pipeline, twice the same. What they consist of is allocated for all together where
+// it can be.
+func newCommands(ctx context.Context, jobs []job) ([]command, []redis.Cmder) {
+	commands, cmders := make([]command, len(jobs)), make([]redis.Cmder, len(jobs))
+	args := make([]any, 3*len(jobs))
+	var channel any
+	for i, j := range jobs {
+		if i == 0 || j.from != jobs[i-1].from {
+			channel = j.from.channel
+		}
+		own := args[3*i : 3*i+3 : 3*i+3]
+		own[0], own[1], own[2] = "publish", channel, j.frame.Payload()
+		commands[i].IntCmd = redis.NewIntCmd(ctx, own...)
+		cmders[i] = &commands[i]
+	}
+	return commands, cmders
+}
+
 // execute publishes jobs as one pipeline and answers them.
-func (l *link) execute(jobs []*job) {
+func (l *link) execute(jobs []job) {
 	began := time.Now()
 	// The callers have been answered when this ends; go-redis heeds it while it dials or waits for a connection.
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
-	commands := make([]*command, len(jobs))
-	for i, j := range jobs {
-		commands[i] = &command{IntCmd: redis.NewIntCmd(ctx, "publish", j.channel, j.frame.Payload())}
-	}
+	commands, cmders := newCommands(ctx, jobs)
 	var failure error
 	crash := actors.Fence("PUBLISH", func() { // hooks of the client run here
 		pipe := l.client.Pipeline()
-		for _, c := range commands {
-			_ = pipe.Process(ctx, c) // only queues
-		}
+		_ = pipe.BatchProcess(ctx, cmders...) // only queues
 		_, failure = pipe.Exec(ctx)
 	})
 	executed := false
 	l.answer(jobs, func(i int) (answer, error) {
-		c := commands[i]
+		c := &commands[i]
 		err := cmp.Or(crash, c.Err())
-		var said redis.Error
 		switch {
 		case !c.sent.Load(): // go-redis leaves some such commands without an error
 			return answerRefused, cmp.Or(err, failure, errNotSent)
 		case err == nil:
 			executed = true
 			return answerExecuted, nil
-		case crash == nil && errors.As(err, &said):
+		case crash == nil && said(err):
 			return answerRefused, err
 		default:
 			return answerUnknown, err
@@ -231,25 +253,28 @@ func (l *link) execute(jobs []*job) {
 	}
 }
 
+// said reports whether it is Redis that says so.
+func said(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
 // answer tells each hub what became of its jobs, in one message.
-func (l *link) answer(jobs []*job, outcome func(i int) (answer, error)) {
-	type batch struct {
-		to *actor.PID
-		*answered
-	}
-	var batches []batch
-	index := make(map[string]int, 1)
+func (l *link) answer(jobs []job, outcome func(i int) (answer, error)) {
+	byHub := make(map[*origin]*answered, 1)
 	for i, j := range jobs {
-		at, ok := index[j.to.Id]
-		if !ok {
-			at = len(batches)
-			index[j.to.Id] = at
-			batches = append(batches, batch{j.to, &answered{}})
+		to := byHub[j.from]
+		if to == nil {
+			to = &answered{}
+			if len(byHub) == 0 { // most often all are of one hub
+				to.results = make([]result, 0, len(jobs))
+			}
+			byHub[j.from] = to
 		}
 		a, err := outcome(i)
-		batches[at].results = append(batches[at].results, result{j.id, a, err})
+		to.results = append(to.results, result{j.entry, a, err})
 	}
-	for _, b := range batches {
-		l.system.Root.Send(b.to, b.answered)
+	for hub, m := range byHub {
+		l.system.Root.Send(hub.pid, m)
 	}
 }

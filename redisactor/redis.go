@@ -31,7 +31,9 @@ var errRestarted = errors.New("wskit: the redis actor was restarted")
 // has stopped.
 func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 	return func(hub *actors.Link) actors.Spec {
-		b := &books{client: client, channel: channel, hub: hub, ledger: newLedger()}
+		// Whoever wakes this mailbox is seldom alone with its message: the callers that a pipeline has answered publish
+		// again, and echoes come in crowds too. Taken together they cost one run, and travel on together.
+		b := &books{client: client, channel: channel, hub: hub, runner: newRunner(1, true), ledger: newLedger()}
 		b.gate.hub = hub
 		return actors.Spec{
 			Name:     "redis",
@@ -39,7 +41,7 @@ func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 			Recovery: actors.Restart,
 			Budget:   actors.Budget{Failures: 20, Within: time.Minute},
 			Backoff:  actors.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.5},
-			Props:    actor.PropsFromProducer(func() actor.Actor { return &redisActor{books: b} }),
+			Props:    actor.PropsFromProducer(func() actor.Actor { return &redisActor{books: b} }, actor.WithDispatcher(b.runner)),
 		}
 	}
 }
@@ -49,9 +51,11 @@ type books struct {
 	client  *redis.Client
 	channel string
 	hub     *actors.Link
+	runner  *runner
 	gate    deliverer
 	ledger  *ledger
 	link    *link // nil before the first start and after the stop
+	jobs    []job // for the publisher, as soon as what waits in the mailbox has been looked at
 
 	wanted    int     // Subscribes without Unsubscribe
 	member    *member // nil while there are none
@@ -68,16 +72,18 @@ type books struct {
 type redisActor struct {
 	*books
 	self    *actor.PID
+	origin  *origin
 	overdue *time.Timer // for the caller who waits longest; nil: nobody waits
 	draining,
 	lingering *time.Timer
 }
 
-// To itself, from its timers and its gate.
+// To itself, from its timers, its gate and publish.
 type (
 	overdue   struct{}
 	drainOver struct{}
 	room      struct{}
+	sendOff   struct{}
 )
 
 func (a *redisActor) Receive(ctx actor.Context) {
@@ -87,6 +93,8 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		a.message(m)
 	case *actors.Publish:
 		a.publish(m)
+	case sendOff:
+		a.sendOff()
 	case *answered:
 		a.answered(m.results)
 	case *room:
@@ -125,15 +133,18 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		panic(m.Reason)
 	case *actor.Started:
 		a.self = ctx.Self()
+		a.origin = &origin{a.channel, a.self}
 		a.fenced(a.start)
 	case *actor.Restarting:
 		a.stopTimers()
 	case *actor.Stopping:
 		a.stopTimers()
 		a.fenced(a.stop)
+	case *actor.Stopped:
+		a.runner.close()
 	}
-	if a.member != nil {
-		a.member.curious.Store(!a.ledger.Empty())
+	if curious := !a.ledger.Empty(); a.member != nil && a.member.curious.Load() != curious {
+		a.member.curious.Store(curious)
 	}
 	a.goOnDraining()
 }
@@ -162,11 +173,13 @@ func (a *redisActor) start() {
 		a.link.look()
 	}
 	a.gate.pump()
+	a.sendOff()
 	a.arm()
 	a.setDrainTimers()
 }
 
 func (a *redisActor) stop() {
+	a.sendOff()
 	a.finish()
 	a.drained = true
 	a.hangUp()
@@ -196,91 +209,15 @@ func (a *redisActor) message(m *message) {
 	if m.member != a.member || m.epoch <= a.ended {
 		return
 	}
-	own, deliver := a.ledger.Echo(m.frame.Payload())
+	own, deliver := a.ledger.Echo(m.payload)
 	if !deliver {
 		return
 	}
 	credit = nil
-	a.gate.deliver(parcel{m.frame, own, m.member.release})
-}
-
-func (a *redisActor) publish(m *actors.Publish) {
-	if a.drain != nil {
-		answerCaller(m.Reply, actors.ErrHubStopped)
-		return
-	}
-	now := time.Now()
-	id := a.ledger.Enter(m.Frame, m.Reply, now, a.confirmed)
-	switch {
-	case a.confirmed:
-	case a.gate.full():
-		a.gate.timedOut()
-	default:
-		a.deliverOwn(m.Frame)
-	}
-	a.link.publish(&job{id: id, channel: a.channel, frame: m.Frame, at: now, to: a.self})
-	a.arm()
-}
-
-// arm sets the timer for the caller who waits longest, if it is not set.
-func (a *redisActor) arm() {
-	at, ok := a.ledger.Oldest()
-	if !ok || a.overdue != nil {
-		return
-	}
-	a.overdue = a.after(time.Until(at.Add(answerWithin)), &overdue{})
-}
-
-func (a *redisActor) giveUp(now time.Time) {
-	a.overdue = nil
-	calls := a.ledger.GiveUp(now.Add(-answerWithin))
-	for _, c := range calls {
-		a.settle(c, errNoAnswer)
-	}
-	if len(calls) > 0 {
-		a.trouble(errNoAnswer)
-	}
-	a.arm()
-}
-
-func (a *redisActor) answered(results []result) {
-	for _, r := range results {
-		c, ok := a.ledger.Answer(r.id, r.answer)
-		if !ok {
-			continue // it was given up on, and that was reported
-		}
-		a.settle(c, r.err)
-		if r.answer != answerExecuted {
-			a.trouble(r.err)
-		} else if a.confirmed || a.wanted == 0 {
-			a.outage = false
-		}
-	}
-}
-
-func (a *redisActor) deliverOwn(frame *actors.Frame) { a.gate.deliver(parcel{frame: frame, own: true}) }
-
-// settle does what the end of a call asks for.
-func (a *redisActor) settle(c call, err error) {
-	if c.frame != nil {
-		a.deliverOwn(c.frame)
-	}
-	answerCaller(c.reply, err)
-}
-
-// hangUp ends all calls: the hub stops.
-func (a *redisActor) hangUp() {
-	for _, c := range a.ledger.GiveUp(time.Now()) {
-		a.settle(c, actors.ErrHubStopped)
-	}
-}
-
-func answerCaller(reply chan<- error, err error) {
-	if reply != nil {
-		select {
-		case reply <- err:
-		default: // it was to have room
-		}
+	if own != nil {
+		a.gate.deliver(own, true, m.member)
+	} else {
+		a.gate.deliver(m.frame(), false, m.member)
 	}
 }
 
@@ -336,6 +273,8 @@ func (a *redisActor) interrupt(cause error) {
 	a.flush()
 	a.gate.report(fmt.Errorf("%w: %w", actors.ErrRedisGap, cause))
 }
+
+func (a *redisActor) deliverOwn(frame *actors.Frame) { a.gate.deliver(frame, true, nil) }
 
 func (a *redisActor) flush() {
 	for _, f := range a.ledger.Interrupt() {

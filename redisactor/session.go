@@ -34,7 +34,7 @@ type session struct {
 	cancel context.CancelFunc
 	once   sync.Once
 
-	heard, resumed atomic.Int64 // when something was last read, and when the reader last began to wait for more
+	heard, resumed atomic.Int64 // when something was last read, and when the reader last had waited for a hub
 	busy           atomic.Bool  // the reader waits for a hub, not for Redis
 
 	mu   sync.Mutex
@@ -71,7 +71,19 @@ type (
 type message struct {
 	member *member
 	epoch  uint64
-	frame  *actors.Frame
+	*received
+}
+
+// received is what several hubs may get. The frame is made when the first asks: of its own messages a hub has one already.
+type received struct {
+	payload string
+	once    sync.Once
+	made    *actors.Frame
+}
+
+func (r *received) frame() *actors.Frame {
+	r.once.Do(func() { r.made = actors.NewFrame([]byte(r.payload)) })
+	return r.made
 }
 
 // IgnoreDeadLetterLogging keeps protoactor silent about a message that arrives just after a hub stopped.
@@ -195,11 +207,8 @@ func (s *session) read() error {
 	confirmed := make(map[string]bool)
 	ponged := uint64(0)
 	for {
-		s.resumed.Store(sinceBase())
-		s.busy.Store(false)
 		reply, err := s.pubsub.Receive(spent)
 		s.heard.Store(sinceBase())
-		s.busy.Store(true)
 		if err != nil {
 			return err
 		}
@@ -230,22 +239,40 @@ func (s *session) read() error {
 // deliver hands m to those who listen. It waits for a credit of each, so that what is on its way to a hub that cannot
 // keep up stays with Redis; false means that the session ended meanwhile.
 func (s *session) deliver(m *redis.Message, ponged uint64) bool {
-	var frame *actors.Frame
+	var r *received
 	for _, to := range s.link.listeners(m.Channel) {
 		if to.epoch.Load() != s.epoch || to.from.Load() > ponged {
 			continue
 		}
-		select {
-		case to.credits <- struct{}{}:
-		case <-to.gone:
+		if !s.credit(to) {
+			if s.ctx.Err() != nil {
+				return false
+			}
 			continue
-		case <-s.ctx.Done():
-			return false
 		}
-		if frame == nil {
-			frame = actors.NewFrame([]byte(m.Payload))
+		if r == nil {
+			r = &received{payload: m.Payload}
 		}
-		s.link.system.Root.Send(to.to, &message{to, s.epoch, frame})
+		s.link.system.Root.Send(to.to, &message{to, s.epoch, r})
 	}
 	return true
+}
+
+// credit waits for a credit of a member; false means that the member has left meanwhile, or the session ended.
+func (s *session) credit(of *member) (ok bool) {
+	select {
+	case of.credits <- struct{}{}:
+		return true
+	default:
+	}
+	s.busy.Store(true)
+	select {
+	case of.credits <- struct{}{}:
+		ok = true
+	case <-of.gone:
+	case <-s.ctx.Done():
+	}
+	s.resumed.Store(sinceBase())
+	s.busy.Store(false)
+	return ok
 }
