@@ -36,13 +36,13 @@ type Conn struct {
 	box     *actors.Outbox
 	end     ending
 	reading atomic.Bool
-	alive   atomic.Bool       // a pong has come since it was last cleared
-	unwatch func() bool       // stops watching the context; nil without one
-	failure error             // of reading; belongs to the reader
+	alive   atomic.Bool // a pong has come since it was last cleared
+	unwatch func() bool // stops watching the context; nil without one
+	failure error       // of reading; belongs to the reader
 
 	// Parts of every connection, here and not elsewhere: memory that is used together is fetched together.
-	actor connection
-	own   wire
+	actor   connection
+	own     wire
 	message func(data []byte) // of the peer; may be nil
 }
 
