@@ -13,7 +13,7 @@ import (
 // KeepAlive is how long a stream is silent before a comment is sent: proxies cut what is idle for about a minute.
 const KeepAlive = 15 * time.Second
 
-// Stream is one SSE stream. Until Serve or ServeHijacked attaches it to a response it only queues. Its methods may be called
+// Stream is one SSE stream. Until Serve or Hijack attaches it to a response it only queues. Its methods may be called
 // from any goroutine.
 type Stream struct {
 	box  *actors.Outbox
@@ -34,7 +34,7 @@ type Stream struct {
 // New makes a stream that queues size messages and is never attached.
 func New(size int) *Stream { return &Stream{box: actors.NewOutbox(size)} }
 
-// NewServed makes a stream for Serve or ServeHijacked.
+// NewServed makes a stream for Serve or Hijack.
 func NewServed(size int) *Stream {
 	s := New(size)
 	s.served = true

@@ -158,31 +158,40 @@ func TestEventsOfHijackedStreamsArriveWholeAndInOrder(t *testing.T) {
 	}
 }
 
-// A client that does not read delays nobody, gets what was within its buffer when it reads again, and is cut when it has not
-// taken anything for the write wait of 10 s.
-func TestAStalledHijackedStreamDelaysNobodyAndIsCutAfterTheWriteWait(t *testing.T) {
-	gone := make(chan wskit.Subscriber, 9)
-	hub := run(t, wskit.WithSSEHijack(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+// A client that does not read delays nobody, and gets what was within its buffer when it reads again.
+func TestAStalledHijackedStreamDelaysNobodyAndGetsEverythingWithinItsBuffer(t *testing.T) {
+	hub := run(t, wskit.WithSSEHijack())
 	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
-	reader, _ := srv.bare(t)
+	stalled, _ := srv.bare(t)
 	hub.count(t, 1)
 	st := srv.stream(t)
 	hub.count(t, 2)
-	const n = 200
+	const n = 200 // of 256
 	for i := range n {
 		hub.Broadcast([]byte(block(i)))
 		st.expect(t, block(i))
 	}
-	for i := range n { // within the buffer of 256
-		if got := reader.event(t); got != block(i) {
+	for i := range n {
+		if got := stalled.event(t); got != block(i) {
 			t.Fatalf("event %d is %.80q", i, got)
 		}
 	}
+}
+
+// It is cut when it has taken nothing for the write wait of 10 s.
+func TestAStalledHijackedStreamIsCutAfterTheWriteWait(t *testing.T) {
 	if testing.Short() {
-		return
+		t.Skip("the write wait of 10 s")
 	}
+	gone := make(chan wskit.Subscriber, 9)
+	hub := run(t, wskit.WithSSEHijack(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
+	_, _ = srv.bare(t)
+	hub.count(t, 1)
+	st := srv.stream(t)
+	hub.count(t, 2)
 	start := time.Now()
-	for i := range 1000 { // and now it reads no more
+	for i := range 1000 {
 		hub.Broadcast([]byte(block(i)))
 		st.expect(t, block(i))
 	}
@@ -597,7 +606,7 @@ func TestAThousandHijackedStreamsComeAndGo(t *testing.T) {
 		if wave == waves-1 {
 			hub.halt(t)
 		} else {
-			hub.closeAll(t, width/2)
+			hub.crashStreams(t)
 		}
 		receive(t, "all have ended", begin(all.Wait))
 		for range width {
@@ -607,8 +616,8 @@ func TestAThousandHijackedStreamsComeAndGo(t *testing.T) {
 	eventually(t, "the descriptors are closed", func() bool { return descriptors() <= before })
 }
 
-// closeAll ends n subscribers by crashing their actors, one after the other.
-func (r *runner) closeAll(t testing.TB, n int) {
+// crashStreams crashes the actor of each stream that is left.
+func (r *runner) crashStreams(t testing.TB) {
 	t.Helper()
 	for _, id := range tree(t, r.Hub) {
 		if name := id[strings.LastIndex(id, "/")+1:]; strings.HasPrefix(name, "sse-") {
