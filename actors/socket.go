@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"syscall"
@@ -100,9 +101,13 @@ func (s *Socket) Control(p []byte, last bool) error {
 // finish writes what the kernel did not take, and whatever came meanwhile.
 func (s *Socket) finish(g Gathered, isBatch bool) {
 	for {
-		_ = s.SetWriteDeadline(time.Now().Add(s.wait))
-		_, err := s.Write(g.Bytes)
-		_ = s.SetWriteDeadline(time.Time{}) // a deadline in the past would fail the next try
+		var err error
+		crash := Fence("net.Conn", func() { // of a listener of the user's, perhaps
+			_ = s.SetWriteDeadline(time.Now().Add(s.wait))
+			_, err = s.Write(g.Bytes)
+			_ = s.SetWriteDeadline(time.Time{}) // a deadline in the past would fail the next try
+		})
+		err = cmp.Or(err, crash)
 		g.Release()
 
 		s.mu.Lock()

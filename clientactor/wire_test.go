@@ -200,6 +200,23 @@ func TestAPeerThatNeverReadsFailsTheWriteAfterTheWriteWait(t *testing.T) {
 	}
 }
 
+// brittle is a net.Conn whose Write panics.
+type brittle struct{ net.Conn }
+
+func (brittle) Write([]byte) (int, error) { panic("a bad net.Conn") }
+
+func TestANetConnThatPanicsFailsTheWrite(t *testing.T) {
+	server, _ := tcpPair(t)
+	w := newTestWire(brittle{server}, time.Second)
+	if pending, err := w.write(batch([]byte("x"))); !pending || err != nil {
+		t.Fatalf("pending %v, error %v", pending, err)
+	}
+	var pe *actors.PanicError
+	if err := <-w.results; !errors.As(err, &pe) {
+		t.Fatalf("error %v", err)
+	}
+}
+
 func TestPongsForAPeerThatDoesNotReadAreBounded(t *testing.T) {
 	server, peer := tcpPair(t)
 	w := newTestWire(server, time.Minute)
