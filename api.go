@@ -470,7 +470,8 @@ func more(c *ClientConfig, set func(*actors.Bound)) {
 }
 
 // Accept upgrades the request to a WebSocket, makes a Client of it and registers it; run ReadPump and WritePump in
-// goroutines of their own. acceptOpts may be nil; see there for cross-origin requests, which are refused by default.
+// goroutines of their own, or Serve in one. acceptOpts may be nil; see there for cross-origin requests, which are refused by
+// default, and for compression (RFC 7692), which is off: with it, a broadcast is compressed once for all clients.
 //
 // The client is closed when ctx ends, unless ctx is the request's own context, which net/http ends with the handler.
 //
