@@ -2,6 +2,7 @@ package hubactor
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -13,6 +14,7 @@ type registry struct {
 	cfg     Config
 	link    *actors.Link
 	frames  []*actors.Frame // broadcasts that go out at the next fanOut
+	ahead   int             // messages posted since connections were last known to have had their turn
 	members []*member       // in no particular order: the last takes the place of one that leaves
 	index   map[actors.Subscriber]*member
 }
@@ -22,6 +24,10 @@ type fanOut struct{}
 
 // IgnoreDeadLetterLogging is for one that comes after the last broadcast went out and the registry stopped.
 func (fanOut) IgnoreDeadLetterLogging() {}
+
+// maxAhead is how many messages the registry may be ahead of the connections' actors. It is so much faster than they that it
+// would fill the queue of a client that reads, and have its messages dropped, for want of a turn on the pool.
+const maxAhead = actors.DefaultSendBufSize / 2
 
 type member struct {
 	actors.Member
@@ -71,6 +77,11 @@ func (r *registry) fanOut() {
 	for rest := r.frames; len(rest) > 0; {
 		var f *actors.Frame
 		f, rest = actors.Bundle(rest)
+		if r.ahead += f.Count(); r.ahead > maxAhead {
+			actors.Connections().Settle()
+			runtime.Gosched() // and the streams, each of which runs on its handler's goroutine
+			r.ahead = f.Count()
+		}
 		for _, each := range r.members {
 			each.Outbox.PostUserMessage(f)
 		}
