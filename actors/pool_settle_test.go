@@ -3,41 +3,46 @@ package actors_test
 import (
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/wskit/wskit/actors"
 )
 
 func TestSettleWaitsForWhatWasScheduledBeforeAndForNothingElse(t *testing.T) {
 	for _, workers := range []int{1, 2, 5} {
-		p := actors.NewPool(workers)
-		p.Settle() // an idle pool has settled
-		var before atomic.Int64
-		hold := make(chan struct{})
-		for range 1000 {
-			p.Schedule(func() { before.Add(1) })
-		}
-		p.Schedule(func() { <-hold }) // the last of them
-		settled := make(chan int64)
-		go func() {
-			p.Settle()
-			settled <- before.Load()
-		}()
-		select {
-		case <-settled:
-			t.Fatalf("%d workers: settled while a job was under way", workers)
-		default:
-		}
-		var later func()
-		later = func() {
-			if before.Load() >= 0 {
-				p.Schedule(later) // for ever
+		synctest.Test(t, func(t *testing.T) {
+			p := actors.NewPool(workers)
+			p.Settle() // an idle pool has settled
+			hold := make(chan struct{})
+			p.Schedule(func() { <-hold })
+			for range 100 {
+				p.Schedule(func() {})
 			}
-		}
-		p.Schedule(later)
-		close(hold)
-		equal(t, "jobs that had run", <-settled, 1000)
-		before.Store(-1 << 40)
-		p.Settle()
-		p.Settle()
+			var settled atomic.Bool
+			go func() {
+				p.Settle()
+				settled.Store(true)
+			}()
+			synctest.Wait() // all that can run has, on the other workers
+			if settled.Load() {
+				t.Fatalf("%d workers: settled while a job was under way", workers)
+			}
+			close(hold)
+			synctest.Wait()
+			if !settled.Load() {
+				t.Fatalf("%d workers: not settled though every job has run", workers)
+			}
+
+			var stop atomic.Bool
+			var again func()
+			again = func() {
+				if !stop.Load() {
+					p.Schedule(again)
+				}
+			}
+			p.Schedule(again)
+			p.Settle() // though the pool is never idle
+			stop.Store(true)
+		})
 	}
 }

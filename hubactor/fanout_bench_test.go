@@ -23,12 +23,16 @@ type tally struct {
 	done chan struct{}
 }
 
+func (t *tally) delivered(n int) {
+	if t.due.Add(-int64(n)) == 0 {
+		t.done <- struct{}{}
+	}
+}
+
 func (c *counter) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actors.Batch:
-		if c.due.Add(-int64(m.Count)) == 0 {
-			c.done <- struct{}{}
-		}
+		c.delivered(m.Count)
 	case *actors.Close:
 		c.box.Stop()
 	case *actor.Stopped:
