@@ -75,6 +75,8 @@ type (
 	}
 	// Members, from a registry that (re)starts: who has joined, in the order they were adopted?
 	Members struct{ Reply chan<- []Member }
+	// Adopted, from the registry: answer when every Adopt that came before has been handled.
+	Adopted struct{ Reply chan<- struct{} }
 )
 
 // Member is one entry of the answer to Members.

@@ -60,6 +60,8 @@ func (c *connections) Receive(ctx actor.Context) {
 		c.ended(ctx, m.Who)
 	case *actors.Members:
 		m.Reply <- c.joined()
+	case *actors.Adopted:
+		m.Reply <- struct{}{}
 	case *actors.Overflowed:
 		ctx.Send(c.link.Listener, &actors.Dropped{Subscriber: m.Subscriber, Count: m.Count})
 	case *actors.Failed: // from a connection that caught a panic in user code

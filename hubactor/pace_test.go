@@ -1,6 +1,9 @@
 package hubactor_test
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,8 +15,37 @@ import (
 // A flood of broadcasts fills no queue of a connection that takes what it is handed: the registry is much faster than the
 // connections' actors, and waits for them.
 func TestAFloodOfBroadcastsDoesNotOverrunConnectionsThatKeepUp(t *testing.T) {
-	const members, broadcasts = 300, 10_000
-	h := spawn(t, hubactor.Config{})
+	flood(t, spawn(t, hubactor.Config{}), 10_000)
+}
+
+func TestAFloodWaitsForConnectionsWhoseActorsAreStillToBeSpawned(t *testing.T) {
+	busy := make(chan struct{})
+	h := spawn(t, hubactor.Config{Logger: slog.New(waits{until: busy})})
+	first := newSub() // when it has come and gone, the registry runs, and asks connections no more who is there
+	h.send(&actors.Register{Subscriber: first})
+	h.send(&actors.Unregister{Subscriber: first})
+	first.got.await(t, 1)
+	h.system.Root.Send(h.link.Connections, &actors.Failed{Op: "test", Err: errors.New("to be logged"), Action: actors.ActStop})
+	time.AfterFunc(100*time.Millisecond, func() { close(busy) })
+	flood(t, h, 2000)
+}
+
+// waits is a logger that keeps whoever logs waiting.
+type waits struct {
+	slog.Handler
+	until <-chan struct{}
+}
+
+func (waits) Enabled(context.Context, slog.Level) bool { return true }
+
+func (w waits) Handle(context.Context, slog.Record) error {
+	<-w.until
+	return nil
+}
+
+// flood registers connections and broadcasts to them as fast as the hub takes it, which is to cost them no message.
+func flood(t *testing.T, h *hub, broadcasts int) {
+	const members = 300
 	all := &tally{done: make(chan struct{}, 1)}
 	var dropped atomic.Int64
 	for range members {
@@ -32,7 +64,7 @@ func TestAFloodOfBroadcastsDoesNotOverrunConnectionsThatKeepUp(t *testing.T) {
 			t.Fatalf("%d members", h.count())
 		}
 	}
-	all.due.Store(members * broadcasts)
+	all.due.Store(int64(members * broadcasts))
 	f := actors.NewFrame([]byte("0123456789"))
 	for range broadcasts {
 		if err := h.link.Gate.Enter(&actors.Broadcast{Frame: f}, 10*time.Second); err != nil {

@@ -15,6 +15,7 @@ type registry struct {
 	link    *actors.Link
 	frames  []*actors.Frame // broadcasts that go out at the next fanOut
 	ahead   int             // messages posted since connections were last known to have had their turn
+	fresh   bool            // somebody was registered since then, whose actor may be still to be spawned
 	members []*member       // in no particular order: the last takes the place of one that leaves
 	index   map[actors.Subscriber]*member
 }
@@ -49,7 +50,7 @@ func (r *registry) Receive(ctx actor.Context) {
 		}
 		return
 	}
-	r.fanOut() // before whatever else comes: operations happen in order, and none is lost in a crash
+	r.fanOut(ctx) // before whatever else comes: operations happen in order, and none is lost in a crash
 	switch m := ctx.Message().(type) {
 	case *actors.Register:
 		r.register(ctx, m)
@@ -73,13 +74,12 @@ func (r *registry) Receive(ctx actor.Context) {
 }
 
 // fanOut gives every member the broadcasts taken so far: in bundles, so that each member is visited once for many of them.
-func (r *registry) fanOut() {
+func (r *registry) fanOut(ctx actor.Context) {
 	for rest := r.frames; len(rest) > 0; {
 		var f *actors.Frame
 		f, rest = actors.Bundle(rest)
 		if r.ahead += f.Count(); r.ahead > maxAhead {
-			actors.Connections().Settle()
-			runtime.Gosched() // and the streams, each of which runs on its handler's goroutine
+			r.pace(ctx)
 			r.ahead = f.Count()
 		}
 		for _, each := range r.members {
@@ -89,24 +89,45 @@ func (r *registry) fanOut() {
 	r.frames = nil
 }
 
+// pace lets the connections' actors have their turn.
+func (r *registry) pace(ctx actor.Context) {
+	if r.fresh {
+		reply := make(chan struct{}, 1)
+		ctx.Send(r.link.Connections, &actors.Adopted{Reply: reply})
+		_, _ = await(reply) // late or never: then somebody's queue is what there is
+		r.fresh = false
+	}
+	actors.Connections().Settle()
+	runtime.Gosched() // and the streams, each of which runs on its handler's goroutine
+}
+
+// await is for what connections answers, which waits for nobody.
+func await[T any](reply <-chan T) (answer T, ok bool) {
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case answer = <-reply:
+		return answer, true
+	case <-patience.C:
+		return answer, false
+	}
+}
+
 // rebuild asks connections who is there: nobody at first, everybody after a crash. Waiting for the answer here keeps
 // every accepted operation where it is safe, in the mailbox; connections waits for nobody.
 func (r *registry) rebuild(ctx actor.Context) {
 	reply := make(chan []actors.Member, 1)
 	ctx.Send(r.link.Connections, &actors.Members{Reply: reply})
-	patience := time.NewTimer(time.Second)
-	defer patience.Stop()
-	select {
-	case list := <-reply:
-		r.members = make([]*member, 0, len(list))
-		r.index = make(map[actors.Subscriber]*member, len(list))
-		for _, each := range list {
-			r.add(each)
-		}
-		r.link.Gate.SetMembers(len(r.members), false)
-	case <-patience.C:
+	list, ok := await(reply)
+	if !ok {
 		panic(errors.New("wskit: registry got no answer from connections"))
 	}
+	r.members = make([]*member, 0, len(list))
+	r.index = make(map[actors.Subscriber]*member, len(list))
+	for _, each := range list {
+		r.add(each)
+	}
+	r.link.Gate.SetMembers(len(r.members), false)
 }
 
 func (r *registry) register(ctx actor.Context, m *actors.Register) {
@@ -148,6 +169,7 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 }
 
 func (r *registry) add(m actors.Member) {
+	r.fresh = true
 	each := &member{Member: m, at: len(r.members)}
 	r.members = append(r.members, each)
 	r.index[m.Subscriber] = each
