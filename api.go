@@ -88,6 +88,13 @@ type Hub struct {
 	start   sync.Once
 	link    atomic.Pointer[actors.Link]
 	running atomic.Bool
+	waits   sync.Pool // of *wait
+}
+
+// wait is what a call that waits for Redis needs.
+type wait struct {
+	reply chan error
+	limit *time.Timer
 }
 
 // HubOption configures a Hub. Options are for NewHub alone; applied later they race with the hub.
@@ -354,15 +361,22 @@ func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
 	if l.Gate.Stopped() {
 		return nil
 	}
-	reply := make(chan error, 1)
-	l.System.Root.Send(l.Redis, &actors.Publish{Frame: actors.NewFrame(data), Reply: reply})
-	limit := time.NewTimer(actors.PublishTimeout)
-	defer limit.Stop()
+	w, _ := h.waits.Get().(*wait)
+	if w == nil {
+		w = &wait{make(chan error, 1), time.NewTimer(actors.PublishTimeout)}
+	} else {
+		w.limit.Reset(actors.PublishTimeout)
+	}
+	l.System.Root.Send(l.Redis, &actors.Publish{Frame: actors.NewFrame(data), Reply: w.reply})
 	select {
-	case <-reply:
-	case <-limit.C: // it is in good hands: the redis actor delivers it locally, now or as soon as it is back
+	case <-w.reply: // the only one, so w can serve another call; else it may be still to come
+		w.limit.Stop()
+		h.waits.Put(w)
+	case <-w.limit.C: // it is in good hands: the redis actor delivers it locally, now or as soon as it is back
 	case <-ctx.Done():
+		w.limit.Stop()
 	case <-l.Done:
+		w.limit.Stop()
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 )
 
 // Frame is one message on its way to subscribers: the payload, copied once, and its encodings, each built at most once
@@ -12,14 +13,16 @@ import (
 //
 // A Frame never changes and may be used from any goroutine.
 type Frame struct {
-	buf   []byte   // room for the longest WebSocket header, then the payload; nil for a bundle
-	start int      // where the WebSocket header begins in buf
-	parts []*Frame // of a bundle: two messages or more
-	count int      // of messages
-	size  int      // of payload, in bytes
+	websocket []byte   // a message as one frame, header and payload; nil for a bundle
+	parts     []*Frame // of a bundle: two messages or more
+	size      int      // of payload, in bytes
+	more      atomic.Pointer[encodings]
+}
 
-	websocket, deflated, sse shared
-	threshold                int // of a bundle: what deflated was built for
+// encodings are what not every frame is asked for.
+type encodings struct {
+	joined, deflated, sse shared
+	threshold             int // of a bundle: what deflated was built for
 }
 
 // shared is an encoding that is built when it is first asked for.
@@ -46,7 +49,7 @@ const (
 func NewFrame(payload []byte) *Frame {
 	buf := make([]byte, maxHeader+len(payload))
 	copy(buf[maxHeader:], payload)
-	return &Frame{buf: buf, start: putHeader(buf, opText, len(payload)), count: 1, size: len(payload)}
+	return &Frame{websocket: buf[putHeader(buf, opText, len(payload)):], size: len(payload)}
 }
 
 // Bundle makes one frame of the first of messages, as many as fit, and returns the others too. There is at least one
@@ -60,59 +63,70 @@ func Bundle(messages []*Frame) (bundle *Frame, rest []*Frame) {
 	if n == 1 {
 		return messages[0], messages[1:]
 	}
-	return &Frame{parts: messages[:n:n], count: n, size: size}, messages[n:]
+	return &Frame{parts: messages[:n:n], size: size}, messages[n:]
 }
 
 // Payload is the message itself; there is none of a bundle. The caller must not change it: every subscriber shares it.
-func (f *Frame) Payload() []byte { return f.buf[maxHeader:] }
+func (f *Frame) Payload() []byte { return f.websocket[len(f.websocket)-f.size:] }
 
 // Len is the payload's length in bytes.
 func (f *Frame) Len() int { return f.size }
 
 // Count is how many messages this is.
-func (f *Frame) Count() int { return f.count }
+func (f *Frame) Count() int { return max(len(f.parts), 1) }
 
 // WebSocket is the message as one unmasked text frame, header and payload, ready for the socket.
 func (f *Frame) WebSocket() []byte {
 	if f.parts == nil {
-		return f.buf[f.start:]
+		return f.websocket
 	}
-	f.websocket.once.Do(func() { f.websocket.bytes = f.join((*Frame).WebSocket) })
-	return f.websocket.bytes
+	e := f.encodings()
+	e.joined.once.Do(func() { e.joined.bytes = f.join((*Frame).WebSocket) })
+	return e.joined.bytes
 }
 
 // Deflated is WebSocket for a client that negotiated permessage-deflate (RFC 7692): a payload of threshold bytes or more is
 // compressed, if that makes it shorter. It refers to no message before it, so it serves clients with context takeover too.
 func (f *Frame) Deflated(threshold int) []byte {
-	encode := func(f *Frame) []byte { return f.Deflated(threshold) }
-	switch {
-	case f.parts != nil:
-		f.deflated.once.Do(func() { f.threshold, f.deflated.bytes = threshold, f.join(encode) })
-		if f.threshold != threshold { // clients of one hub that were accepted with different options
-			return f.join(encode)
-		}
-		return f.deflated.bytes
-	case f.Len() < threshold:
+	if f.parts == nil && f.Len() < threshold {
 		return f.WebSocket()
 	}
-	f.deflated.once.Do(func() {
-		if f.deflated.bytes = deflate(f.Payload()); len(f.deflated.bytes) >= len(f.WebSocket()) {
-			f.deflated.bytes = f.WebSocket()
+	e := f.encodings()
+	if f.parts != nil {
+		encode := func(f *Frame) []byte { return f.Deflated(threshold) }
+		e.deflated.once.Do(func() { e.threshold, e.deflated.bytes = threshold, f.join(encode) })
+		if e.threshold != threshold { // clients of one hub that were accepted with different options
+			return f.join(encode)
+		}
+		return e.deflated.bytes
+	}
+	e.deflated.once.Do(func() {
+		if e.deflated.bytes = deflate(f.Payload()); len(e.deflated.bytes) >= len(f.WebSocket()) {
+			e.deflated.bytes = f.WebSocket()
 		}
 	})
-	return f.deflated.bytes
+	return e.deflated.bytes
 }
 
 // SSE is the message as one event of data lines, ready for the stream (WHATWG HTML, section 9.2.6).
 func (f *Frame) SSE() []byte {
-	f.sse.once.Do(func() {
+	e := f.encodings()
+	e.sse.once.Do(func() {
 		if f.parts == nil {
-			f.sse.bytes = AppendSSE(nil, f.Payload())
+			e.sse.bytes = AppendSSE(nil, f.Payload())
 		} else {
-			f.sse.bytes = f.join((*Frame).SSE)
+			e.sse.bytes = f.join((*Frame).SSE)
 		}
 	})
-	return f.sse.bytes
+	return e.sse.bytes
+}
+
+// encodings are made when the first is asked for.
+func (f *Frame) encodings() *encodings {
+	if f.more.Load() == nil {
+		f.more.CompareAndSwap(nil, new(encodings))
+	}
+	return f.more.Load()
 }
 
 // join is a bundle's messages in one encoding.
