@@ -14,11 +14,12 @@ import (
 
 // peer is one client connection of the load generator.
 type peer struct {
-	load *load
-	conn net.Conn
-	dec  decoder
-	scan scanner
-	sink func([]byte) // takes payload; made once, since a method value allocates
+	load  *load
+	conn  net.Conn
+	dec   decoder
+	scan  scanner
+	sink  func([]byte) // takes payload; made once, since a method value allocates
+	timed bool         // latency is measured on this connection
 
 	buf  [8 << 10]byte
 	rest []byte // of buf: what came along with the end of the handshake
@@ -163,6 +164,20 @@ func (p *peer) read() {
 	}
 }
 
+// readFrom has the reader wake up only when so many bytes have arrived, or the kernel wants to be rid of them.
+func (p *peer) readFrom(bytes int) error {
+	raw, err := p.conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, bytes)
+	}); e != nil {
+		return e
+	}
+	return err
+}
+
 // take looks for messages in a piece of payload. Each connection has to get every message once and in order.
 func (p *peer) take(data []byte) {
 	for {
@@ -180,7 +195,9 @@ func (p *peer) take(data []byte) {
 		}
 		p.next = number + 1
 		p.batch++
-		p.load.latency.Load().add(time.Duration(p.now - stamp))
+		if p.timed {
+			p.load.latency.Load().add(time.Duration(p.now - stamp))
+		}
 	}
 }
 

@@ -176,6 +176,9 @@ func (s *session) ticks(ctx context.Context, perSecond int, b body, d time.Durat
 	s.load.begin(s.number)
 	count := int(math.Ceil(d.Seconds() * float64(perSecond)))
 	s.load.want.Store(int64(count * len(s.load.peers)))
+	if err := s.load.readLazily(true); err != nil {
+		return err
+	}
 	start := s.load.now()
 	for i := range count {
 		due := start + int64(i)*int64(time.Second)/int64(perSecond)
@@ -186,6 +189,9 @@ func (s *session) ticks(ctx context.Context, perSecond int, b body, d time.Durat
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+	}
+	if err := s.load.readLazily(false); err != nil {
+		return err
 	}
 	return s.load.await(ctx)
 }
