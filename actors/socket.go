@@ -37,14 +37,11 @@ const maxLate = 1024
 // wait is done. It is called once, before the socket is used.
 func (s *Socket) Attach(conn net.Conn, wait time.Duration, written func(error)) {
 	s.Conn, s.wait, s.written = conn, wait, written
-	switch c := conn.(type) { // not whatever has a SyscallConn: a type around these may do more in its Write
-	case *net.TCPConn:
-		s.raw, _ = c.SyscallConn()
-	case *net.UnixConn:
-		s.raw, _ = c.SyscallConn()
-	}
-	s.tryFn = s.tryOnce
+	s.raw, s.tryFn = rawConn(conn), s.tryOnce
 }
+
+// Raw is the way to the descriptor; nil if there is none for reading and writing without waiting, as with TLS.
+func (s *Socket) Raw() syscall.RawConn { return s.raw }
 
 // Send hands over a batch; pending means that written will be called, and that there must be no other Send before that.
 func (s *Socket) Send(g Gathered) (pending bool, err error) {

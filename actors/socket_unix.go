@@ -2,7 +2,21 @@
 
 package actors
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+)
+
+// rawConn is the way to conn's descriptor; nil when there is none, or none that means the same as conn's own methods.
+func rawConn(conn net.Conn) (raw syscall.RawConn) {
+	switch c := conn.(type) { // not whatever has a SyscallConn: a type around these may do more in its Write
+	case *net.TCPConn:
+		raw, _ = c.SyscallConn()
+	case *net.UnixConn:
+		raw, _ = c.SyscallConn()
+	}
+	return raw
+}
 
 // try writes as much of p as the kernel takes at once. The lock is held.
 func (s *Socket) try(p []byte) (n int, err error) {

@@ -11,16 +11,16 @@ import (
 // connection is the actor of a Conn. It writes what the outbox hands it and pings; it never waits for the peer.
 type connection struct {
 	*Conn
-	pending bool // a goroutine writes; frames are paused
-	started bool
 	closing *actors.Close
-	told    bool // the close frame is out
-	over    bool // the connection has ended, or is left to those who are ending it
+	limit   *time.Timer // after which closing is cut short
+	timer   *time.Timer // next ping, or check of the last one
+	pinged  time.Time   // when the last ping was sent
 
-	timer    *time.Timer // next ping, or check of the last one
-	pinged   time.Time   // when the last ping was sent
-	awaiting bool        // its pong has not been seen
-	limit    *time.Timer // after which closing is cut short
+	awaiting bool // its pong has not been seen
+	pending  bool // a goroutine writes; frames are paused
+	started  bool
+	told     bool // the close frame is out
+	over     bool // the connection has ended, or is left to those who are ending it
 }
 
 // sink writes for a connection without ever waiting for the peer.

@@ -2,6 +2,7 @@
 package clientactor
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -40,6 +41,10 @@ type Conn struct {
 	unwatch func() bool // stops watching the context; nil without one
 	failure error       // of reading; belongs to the reader
 
+	reader *bufio.Reader  // the library's; nil when the caller brought the connection
+	direct bool           // the reader does not wait apart from the library
+	turn   sync.WaitGroup // of reading what has arrived
+
 	// Parts of every connection, here and not elsewhere: memory that is used together is fetched together.
 	actor   connection
 	own     wire
@@ -60,6 +65,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	if opts != nil {
 		o = *opts
 	}
+	c.direct = o.OnPingReceived != nil || o.OnPongReceived != nil // the library is to see all of them
 	theirs := o.OnPongReceived
 	o.OnPongReceived = func(ctx context.Context, p []byte) {
 		c.alive.Store(true)
@@ -78,6 +84,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	if strings.HasPrefix(w.Header().Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
 		c.wire.deflate(o)
 	}
+	c.reader.Reset(c.wire) // nothing is in it, and what the library has put in between would take memory
 	c.attach(ws)
 	return c, nil
 }
@@ -86,6 +93,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 func New(ws *websocket.Conn, cfg *Config, message func([]byte)) *Conn {
 	c := newConn(cfg, message)
 	ctx, cut := context.WithCancel(context.Background())
+	c.direct = true
 	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: func(err error) {
 		if err == nil {
 			c.alive.Store(true)
@@ -101,6 +109,7 @@ func newConn(cfg *Config, message func([]byte)) *Conn {
 
 func (c *Conn) attach(ws *websocket.Conn) {
 	c.ws = ws
+	c.direct = c.direct || c.wire.Raw() == nil
 	ws.SetReadLimit(max(c.cfg.MaxMessageSize, -1))
 }
 
@@ -174,17 +183,46 @@ func (c *Conn) ReadLoop() bool {
 }
 
 func (c *Conn) read() {
+	over := false
+	defer func() {
+		if !over { // the handler ended this goroutine, as a test's FailNow does; somebody has to read on
+			go c.read()
+		}
+	}()
+	for c.failure == nil {
+		if c.direct {
+			c.take()
+			continue
+		}
+		c.wire.await()
+		c.turn.Add(1)
+		go func() {
+			defer c.turn.Done()
+			c.take()
+		}()
+		c.turn.Wait()
+	}
+	over = true
+	c.box.PostUserMessage(readEnded{})
+	c.linger()
+}
+
+// take reads what has arrived and hands it to the handler, and waits for the rest of a message that has begun.
+func (c *Conn) take() {
 	handling := false
 	defer func() {
-		if handling { // the handler ended this goroutine, as a test's FailNow does; somebody has to read on
+		if handling {
 			c.box.PostUserMessage(&handlerPanic{actors.NewGoexitError("OnMessage")})
-			go c.read()
-			return
 		}
-		c.box.PostUserMessage(readEnded{})
-		c.linger()
 	}()
 	for {
+		if !c.direct {
+			c.wire.unread(c.reader)
+			c.heartbeats()
+			if !c.wire.arrived() {
+				return
+			}
+		}
 		data, err := c.readOne()
 		if err != nil {
 			c.failure = err
@@ -198,6 +236,20 @@ func (c *Conn) read() {
 		handling = false
 		if err != nil {
 			c.box.PostUserMessage(&handlerPanic{err})
+		}
+	}
+}
+
+// heartbeats handles the pings and pongs that come next.
+func (c *Conn) heartbeats() {
+	for {
+		switch opcode, payload, ok := c.wire.heartbeat(); {
+		case !ok:
+			return
+		case opcode == opPong:
+			c.alive.Store(true)
+		default:
+			_, _ = c.wire.Write(actors.ControlFrame(opPong, payload))
 		}
 	}
 }

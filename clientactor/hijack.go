@@ -3,17 +3,12 @@ package clientactor
 import (
 	"bufio"
 	"bytes"
-	"io"
 	"net"
 	"net/http"
 )
 
-// Buffer sizes in bytes. What the peer sends is mostly small, and larger payloads bypass the read buffer. The write buffer
-// takes a control frame whole (RFC 6455, section 5.5: 2+125 bytes), so each reaches the wire in one Write.
-const (
-	readBuffer  = 256
-	writeBuffer = 128
-)
+// writeBuffer, in bytes, takes a control frame whole (RFC 6455, section 5.5: 2+125 bytes), so each reaches the wire in one Write.
+const writeBuffer = 128
 
 // hijackWriter gives the WebSocket library small buffers over our own wire in place of net/http's two of 4 KB, which
 // would live as long as the connection. Nothing keeps a reference to it, or to the writer within, after the upgrade.
@@ -63,20 +58,11 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // frames that came along with the request
 	h.conn.wire = &h.conn.own
-	h.conn.wire.attach(conn, h.conn.cfg.WriteWait, h.conn.wrote)
-	var source io.Reader = conn
-	size := readBuffer
-	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	if len(early) > 0 { // frames that came along with the request
-		source = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
-		size = max(size, len(early))
-	}
-	reader := bufio.NewReaderSize(source, size)
-	if _, err := reader.Peek(len(early)); err != nil {
-		return nil, nil, err
-	}
+	h.conn.wire.attach(conn, bytes.Clone(early), h.conn.cfg.WriteWait, h.conn.wrote)
+	h.conn.reader = bufio.NewReaderSize(h.conn.wire, h.conn.wire.readBuffer())
 	// A handler that stays until the connection ends keeps what these are part of; their 8 KB it shall not keep.
 	*rw.Reader, *rw.Writer = bufio.Reader{}, bufio.Writer{}
-	return h.conn.wire, bufio.NewReadWriter(reader, bufio.NewWriterSize(h.conn.wire, writeBuffer)), nil
+	return h.conn.wire, bufio.NewReadWriter(h.conn.reader, bufio.NewWriterSize(h.conn.wire, writeBuffer)), nil
 }

@@ -8,17 +8,20 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
-// wire is the writing half of a connection whose net.Conn is ours. The connection's actor writes ready-made frames through
+// wire is a connection whose net.Conn is ours. The connection's actor writes ready-made frames through
 // it, and so does the WebSocket library for its pongs and close frames: all of them whole, and nothing after a close frame
 // (RFC 6455, section 5.5.1), whoever sent it.
 type wire struct {
 	actors.Socket
 	encode func(*actors.Frame) []byte
+	input
 }
 
-func (w *wire) attach(conn net.Conn, wait time.Duration, written func(error)) {
+// attach is called once, before the wire is used; early is what the peer has sent already.
+func (w *wire) attach(conn net.Conn, early []byte, wait time.Duration, written func(error)) {
 	w.encode = (*actors.Frame).WebSocket
 	w.Attach(conn, wait, written)
+	w.fill, w.came = w.tryFill, early
 }
 
 // deflate has messages compressed, as the client has agreed to.
@@ -61,6 +64,9 @@ func (w *wire) goodbye(r actors.Reason) { _, _ = w.Write(actors.CloseFrame(r)) }
 const (
 	opClose = 0x8
 	opPing  = 0x9
+	opPong  = 0xa
+
+	maxControl = 125 // bytes of payload: RFC 6455, section 5.5
 )
 
 var pingFrame = actors.ControlFrame(opPing, nil)

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+
+	"github.com/wskit/wskit"
 )
 
 // A delivery allocates nothing: what a broadcast allocates does not grow with the number of its receivers.
@@ -70,4 +72,36 @@ func TestADeliveryAllocatesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A goroutine that waits for its client to say something takes 2 KB of stack, also when the client has said something before.
+func TestAnIdleConnectionAllocatesTheSmallestStack(t *testing.T) {
+	if raceDetector {
+		t.Skip("stacks are larger under -race")
+	}
+	const clients = 400
+	var got atomic.Int64
+	h := run(t, wskit.WithOnMessage(func(*wskit.Client, []byte) { got.Add(1) }))
+	s := servePumps(t, h.Hub, func(c *wskit.Client) { go c.Serve() })
+	stacks := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.StackInuse
+	}
+	before := stacks()
+	for range clients {
+		r, _ := s.silent(t)
+		r.put(t, opText, []byte("hello"))
+		r.put(t, opPong, nil)
+		r.put(t, opText, []byte("again"))
+		r.put(t, opPing, nil)
+	}
+	eventually(t, "every message", func() bool { return got.Load() == 2*clients })
+	var each float64
+	eventually(t, "2 KB of stack a connection", func() bool {
+		each = (float64(stacks()) - float64(before)) / clients
+		return each < 2.5*1024
+	})
+	t.Logf("%.0f bytes of stack a connection", each)
 }
