@@ -201,8 +201,9 @@ func WithOnDrop(fn func(sub Subscriber, data []byte)) HubOption {
 	}
 }
 
-// WithOnMessage sets what is called with each message that a WebSocket client sends. It runs in that client's ReadPump:
-// blocking delays that client's next message, and a panic closes its connection with 1011. data is the callee's own.
+// WithOnMessage sets what is called with each message that a WebSocket client sends while its ReadPump or Serve runs: one at a
+// time for a client, on whatever goroutine, and several at a time for several clients. Blocking delays that client's next
+// message, and a panic closes its connection with 1011. data is the callee's own.
 func WithOnMessage(fn func(c *Client, data []byte)) HubOption {
 	return func(h *Hub) { h.onMessage = fn }
 }
@@ -523,7 +524,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 
 // ServeWS is the whole handler of a WebSocket: it does what Accept does, and then what the client's Serve does, on the
 // goroutine of the request. Like Accept's, its errors of the upgrade have been answered. It blocks, as AcceptSSE does, and
-// for as long net/http keeps the request and its own part of the stack, some 7 KB: a handler that returns after Accept and
+// for as long net/http keeps the request and its own part of the stack, some 5 KB: a handler that returns after Accept and
 // "go client.Serve()" spares that. The request's context counts for its values alone: net/http does not end it when the client leaves.
 func ServeWS(w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, opts ...ClientOption) error {
 	ctx := context.Background()
