@@ -506,7 +506,14 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		return nil, err
 	}
 	defer place.giveBack()
-	conn, err := clientactor.Accept(w, r, acceptOpts, cfg, c.handler())
+	l := hub.up()
+	var conn *clientactor.Conn
+	// An upgrade needs 8 KB of stack: here they have been grown before, and a caller that goes on to Serve does not keep them.
+	if failed := l.Goroutines.Isolate("Accept", func() {
+		conn, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handler())
+	}); failed != nil {
+		panic(failed) // net/http recovers it, here
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -531,12 +538,7 @@ func ServeWS(w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *webso
 	if r != nil {
 		ctx = r.Context()
 	}
-	var c *Client
-	var err error
-	// An upgrade needs 8 KB of stack, which a goroutine that then reads would keep.
-	if failed := actors.Isolate("ServeWS", func() { c, err = Accept(ctx, w, r, hub, acceptOpts, opts...) }); failed != nil {
-		panic(failed) // net/http recovers it, here
-	}
+	c, err := Accept(ctx, w, r, hub, acceptOpts, opts...)
 	if err != nil {
 		return err
 	}
@@ -554,7 +556,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		}
 		return c
 	}
-	c.conn = clientactor.New(conn, clientConfig(opts), c.handler())
+	c.conn = clientactor.New(conn, clientConfig(opts), hub.up().Goroutines, c.handler())
 	c.conn.Watch(ctx)
 	c.adopt()
 	return c
@@ -687,7 +689,7 @@ func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 // hijackSSE is openSSE that takes the connection over, if it can. It needs more stack than waiting for the client to leave
 // does, and a goroutine keeps what it once needed, so another one runs it.
 func hijackSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (s *sseactor.Stream, taken *sseactor.Hijacked, err error) {
-	if failed := actors.Isolate("AcceptSSE", func() {
+	if failed := hub.up().Goroutines.Isolate("AcceptSSE", func() {
 		if s, err = openSSE(w, r, hub); err == nil {
 			taken = s.Hijack(hub.up().Life, w, r, DefaultWriteWait)
 		}

@@ -51,21 +51,6 @@ func Fence(op string, fn func()) (err error) {
 	return nil
 }
 
-// Isolate is Fence on a goroutine of its own, which it waits for: runtime.Goexit, which a test's FailNow calls, ends that and
-// not the actor.
-func Isolate(op string, fn func()) error {
-	if fn == nil {
-		return nil
-	}
-	done := make(chan error, 1)
-	go func() {
-		err := NewGoexitError(op)
-		defer func() { done <- err }()
-		err = Fence(op, fn)
-	}()
-	return <-done
-}
-
 // NewGoexitError is the error for user code that ended its goroutine.
 func NewGoexitError(op string) error { return &PanicError{Op: op, Value: "runtime.Goexit was called"} }
 

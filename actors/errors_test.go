@@ -108,18 +108,19 @@ func TestGoexitGoesThroughAFenceAndEndsTheGoroutine(t *testing.T) {
 }
 
 func TestIsolateReportsWhatAFenceCannotHold(t *testing.T) {
+	isolate := actors.NewRunner(0, false).Isolate
 	var pe *actors.PanicError
-	if err := actors.Isolate("OnConnect", runtime.Goexit); !errors.As(err, &pe) || pe.Op != "OnConnect" {
+	if err := isolate("OnConnect", runtime.Goexit); !errors.As(err, &pe) || pe.Op != "OnConnect" {
 		t.Errorf("Goexit: %v", err)
 	}
-	if err := actors.Isolate("Send", func() { panic("boom") }); !errors.As(err, &pe) || pe.Value != "boom" || len(pe.Stack) == 0 {
+	if err := isolate("Send", func() { panic("boom") }); !errors.As(err, &pe) || pe.Value != "boom" || len(pe.Stack) == 0 {
 		t.Errorf("panic: %v", err)
 	}
 	ran := false
-	if err := actors.Isolate("Close", func() { ran = true }); err != nil || !ran {
+	if err := isolate("Close", func() { ran = true }); err != nil || !ran {
 		t.Errorf("ran %v, %v", ran, err)
 	}
-	if err := actors.Isolate("nil", nil); err != nil {
+	if err := isolate("nil", nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ type Link struct {
 	Redis                                *actor.PID // nil without Redis
 	System                               *actor.ActorSystem
 	Gate                                 *Gate
+	Goroutines                           *Runner         // for what may block; closed when the hub has ended
 	Life                                 context.Context // ends when the hub has ended
 	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
@@ -44,7 +45,7 @@ func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {
 	gate := NewGate(0, 0, 0, func(Operation) {})
 	gate.Stop()
 	return &Link{
-		Hub: pid, Listener: pid, Connections: pid, Registry: pid, System: system, Gate: gate,
+		Hub: pid, Listener: pid, Connections: pid, Registry: pid, System: system, Gate: gate, Goroutines: NewRunner(0, false),
 		Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout,
 	}
 }

@@ -41,9 +41,10 @@ type Conn struct {
 	unwatch func() bool // stops watching the context; nil without one
 	failure error       // of reading; belongs to the reader
 
-	reader *bufio.Reader  // the library's; nil when the caller brought the connection
-	direct bool           // the reader does not wait apart from the library
-	turn   sync.WaitGroup // of reading what has arrived
+	reader     *bufio.Reader  // the library's; nil when the caller brought the connection
+	direct     bool           // the reader does not wait apart from the library
+	goroutines *actors.Runner // for reading what has arrived
+	turn       sync.WaitGroup // of that
 
 	// Parts of every connection, here and not elsewhere: memory that is used together is fetched together.
 	actor   connection
@@ -58,9 +59,10 @@ type ending struct {
 	done chan struct{} // nil while nobody waits
 }
 
-// Accept upgrades the request. An error has been answered already, and is the WebSocket library's.
-func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, message func([]byte)) (*Conn, error) {
-	c := newConn(cfg, message)
+// Accept upgrades the request. An error has been answered already, and is the WebSocket library's. message is called with each
+// message of the peer, if it is not nil, on one of the goroutines.
+func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, goroutines *actors.Runner, message func([]byte)) (*Conn, error) {
+	c := newConn(cfg, goroutines, message)
 	var o websocket.AcceptOptions
 	if opts != nil {
 		o = *opts
@@ -90,8 +92,8 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 }
 
 // New makes a Conn of a connection that the caller accepted or dialled and from now on leaves to it.
-func New(ws *websocket.Conn, cfg *Config, message func([]byte)) *Conn {
-	c := newConn(cfg, message)
+func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
+	c := newConn(cfg, goroutines, message)
 	ctx, cut := context.WithCancel(context.Background())
 	c.direct = true
 	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: func(err error) {
@@ -103,8 +105,8 @@ func New(ws *websocket.Conn, cfg *Config, message func([]byte)) *Conn {
 	return c
 }
 
-func newConn(cfg *Config, message func([]byte)) *Conn {
-	return &Conn{cfg: cfg, message: message, box: actors.NewBoundOutbox(cfg.Queue)}
+func newConn(cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
+	return &Conn{cfg: cfg, goroutines: goroutines, message: message, box: actors.NewBoundOutbox(cfg.Queue)}
 }
 
 func (c *Conn) attach(ws *websocket.Conn) {
@@ -196,13 +198,16 @@ func (c *Conn) read() {
 		}
 		c.wire.await()
 		c.turn.Add(1)
-		go func() {
+		c.goroutines.Schedule(func() {
 			defer c.turn.Done()
 			c.take()
-		}()
+		})
 		c.turn.Wait()
 	}
 	over = true
+	if !c.direct {
+		c.wire.recycle()
+	}
 	c.box.PostUserMessage(readEnded{})
 	c.linger()
 }
@@ -275,6 +280,9 @@ func (c *Conn) readOne() ([]byte, error) {
 // is unread would reset it, and take the frame along.
 func (c *Conn) linger() {
 	if c.wire != nil {
+		if websocket.CloseStatus(c.failure) != -1 {
+			return // the library has answered the peer's close frame and closed the connection
+		}
 		if half, ok := c.wire.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 			_ = c.wire.SetReadDeadline(time.Now().Add(linger))
 			_, _ = io.CopyN(io.Discard, c.wire.Conn, 1<<20)

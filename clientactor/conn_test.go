@@ -18,6 +18,9 @@ import (
 	"github.com/wskit/wskit/clientactor"
 )
 
+// goroutines keeps none.
+var goroutines = actors.NewRunner(0, false)
+
 var standard = &clientactor.Config{
 	WriteWait: 5 * time.Second, PingInterval: time.Minute, MaxMessageSize: 512, Queue: actors.Bound{Messages: 16},
 }
@@ -27,7 +30,7 @@ func serve(t *testing.T, cfg *clientactor.Config, message func([]byte)) (url str
 	t.Helper()
 	accepted := make(chan *clientactor.Conn, 16)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, nil, cfg, message)
+		c, err := clientactor.Accept(w, r, nil, cfg, goroutines, message)
 		if err != nil {
 			t.Error(err)
 			return
@@ -139,7 +142,7 @@ func TestAConnectionThatIsNotReadIsNotBlamedForMissingPongs(t *testing.T) {
 	cfg.PingInterval, cfg.WriteWait = 20*time.Millisecond, 20*time.Millisecond
 	conns := make(chan *clientactor.Conn, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, _ := clientactor.Accept(w, r, nil, &cfg, nil)
+		c, _ := clientactor.Accept(w, r, nil, &cfg, goroutines, nil)
 		spawn(c)
 		c.StartWriting()
 		conns <- c
@@ -179,7 +182,7 @@ func TestACrashOfTheActorTellsThePeer1011(t *testing.T) {
 	conns := make(chan *clientactor.Conn, 1)
 	pids := make(chan *actor.PID, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, _ := clientactor.Accept(w, r, nil, standard, nil)
+		c, _ := clientactor.Accept(w, r, nil, standard, goroutines, nil)
 		pids <- spawn(c)
 		go c.ReadLoop()
 		conns <- c

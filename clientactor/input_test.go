@@ -27,7 +27,7 @@ func reading(t testing.TB, direct bool) (send func(t *testing.T, pieces [][]byte
 	var messages []string
 	ended := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, opts, standard, func(p []byte) {
+		c, err := clientactor.Accept(w, r, opts, standard, goroutines, func(p []byte) {
 			mu.Lock()
 			defer mu.Unlock()
 			messages = append(messages, string(p))

@@ -48,7 +48,7 @@ func connectionsProps(link *actors.Link) *actor.Props {
 		c.props = actor.PropsFromProducer(func() actor.Actor { return c.next.Actor },
 			actor.WithDispatcher(actors.Connections()), actor.WithMailbox(func() actor.Mailbox { return c.next.Outbox }))
 		return c
-	})
+	}, actor.WithDispatcher(link.Goroutines))
 }
 
 func (c *connections) Receive(ctx actor.Context) {

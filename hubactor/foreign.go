@@ -13,12 +13,10 @@ const ForeignBuf = 16384
 
 const foreignKind = "sub"
 
-// perRun gives a mailbox a goroutine of its own while there is work, since user code may block.
-var perRun = actor.NewDefaultDispatcher(actors.Connections().Throughput())
-
 // foreign calls the Send and Close of a subscriber that wskit knows nothing about, so that however long they take and
 // whatever they do, it is that subscriber's affair.
 type foreign struct {
+	link    *actors.Link
 	sub     actors.Subscriber
 	box     *actors.Outbox
 	dropped int
@@ -31,8 +29,8 @@ func newForeign(link *actors.Link, sub actors.Subscriber) *actors.Adopt {
 	box.SetHome(link.Connections, sub)
 	box.OnDrop(link.OnDrop)
 	box.Resume()
-	box.RunOn(perRun)
-	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: &foreign{sub: sub, box: box}}
+	box.RunOn(link.Goroutines) // user code may block
+	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: &foreign{link: link, sub: sub, box: box}}
 }
 
 func (f *foreign) Receive(ctx actor.Context) {
@@ -58,7 +56,7 @@ func (f *foreign) Receive(ctx actor.Context) {
 // send hands over copies: a frame belongs to everybody, and a subscriber may keep or change what it is given.
 func (f *foreign) send(ctx actor.Context, b *actors.Batch) {
 	var episodes []int
-	err := actors.Isolate("Send", func() {
+	err := f.link.Goroutines.Isolate("Send", func() {
 		for frame := range b.Messages {
 			if !f.sub.Send(bytes.Clone(frame.Payload())) {
 				f.dropped++
@@ -99,7 +97,7 @@ func (f *foreign) close(ctx actor.Context) {
 	if f.dropped > 0 {
 		ctx.Send(ctx.Parent(), &actors.Overflowed{Subscriber: f.sub, Count: f.dropped})
 	}
-	if err := actors.Isolate("Close", f.sub.Close); err != nil {
+	if err := f.link.Goroutines.Isolate("Close", f.sub.Close); err != nil {
 		f.report(ctx, "Close", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"time"
 
@@ -73,6 +74,7 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actor.Stopped:
 		h.late.Stop()
 		h.end()
+		h.link.Goroutines.Close()
 	case *actor.Terminated:
 		if !h.stopping {
 			h.Ended(m.Who)
@@ -141,7 +143,8 @@ func (h *hub) start(ctx actor.Context) {
 		System: system,
 		Gate: actors.NewGate(h.cfg.RegisterBuf, h.cfg.RegisterBuf, h.cfg.BroadcastBuf,
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
-		Life: life, Done: life.Done(),
+		Goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
+		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout,
 	}
 	h.link.Gate.Limit(h.cfg.MaxSubscribers)

@@ -41,7 +41,7 @@ func dropTeller(root *actor.RootContext, listener *actor.PID) func(actors.Subscr
 type timedOut struct{ op actors.Op }
 
 func listenerProps(cfg Config, link *actors.Link) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &listener{cfg: cfg, link: link} })
+	return actor.PropsFromProducer(func() actor.Actor { return &listener{cfg: cfg, link: link} }, actor.WithDispatcher(link.Goroutines))
 }
 
 func (l *listener) Receive(ctx actor.Context) {
@@ -82,7 +82,7 @@ func (l *listener) connected(ctx actor.Context, m *actors.Connected) {
 
 func (l *listener) failed(ctx actor.Context, m *actors.Failed) {
 	if l.cfg.OnError != nil {
-		if err := actors.Isolate("OnError", func() { l.cfg.OnError(m.Op, m.Err) }); err != nil {
+		if err := l.link.Goroutines.Isolate("OnError", func() { l.cfg.OnError(m.Op, m.Err) }); err != nil {
 			actors.UserFailed("OnError", err).Log(l.cfg.Logger) // telling OnError would not help
 		}
 	}
@@ -90,7 +90,7 @@ func (l *listener) failed(ctx actor.Context, m *actors.Failed) {
 }
 
 func (l *listener) run(ctx actor.Context, op string, fn func()) {
-	if err := actors.Isolate(op, fn); err != nil {
+	if err := l.link.Goroutines.Isolate(op, fn); err != nil {
 		f := actors.UserFailed(op, err)
 		f.Log(l.cfg.Logger)
 		l.failed(ctx, f)

@@ -36,7 +36,7 @@ type member struct {
 }
 
 func registryProps(cfg Config, link *actors.Link) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &registry{cfg: cfg, link: link} })
+	return actor.PropsFromProducer(func() actor.Actor { return &registry{cfg: cfg, link: link} }, actor.WithDispatcher(link.Goroutines))
 }
 
 func (r *registry) Receive(ctx actor.Context) {

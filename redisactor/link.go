@@ -30,8 +30,8 @@ type linkKey struct {
 type link struct {
 	linkKey
 	log    *slog.Logger
-	runner *runner // of the publisher: for its mailbox and what it sends
-	users  int     // guarded by the directory's lock
+	runner *actors.Runner // of the publisher: for its mailbox and what it sends
+	users  int            // guarded by the directory's lock
 
 	epochs  atomic.Uint64 // number of the last subscription connection
 	numbers atomic.Uint64 // number of the last PING
@@ -81,7 +81,7 @@ func acquire(system *actor.ActorSystem, client *redis.Client, log *slog.Logger) 
 	key := linkKey{system, client}
 	l := links.by[key]
 	if l == nil {
-		l = &link{linkKey: key, log: log, runner: newRunner(2, false), members: make(map[string][]*member)}
+		l = &link{linkKey: key, log: log, runner: actors.NewRunner(2, false), members: make(map[string][]*member)}
 		links.by[key] = l
 		l.mu.Lock()
 		l.spawn()
@@ -101,7 +101,7 @@ func (l *link) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.left = true
-	l.runner.close()
+	l.runner.Close()
 	if l.root != nil {
 		l.system.Root.Stop(l.root)
 	}

@@ -33,7 +33,7 @@ func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 	return func(hub *actors.Link) actors.Spec {
 		// Whoever wakes this mailbox is seldom alone with its message: the callers that a pipeline has answered publish
 		// again, and echoes come in crowds too. Taken together they cost one run, and travel on together.
-		b := &books{client: client, channel: channel, hub: hub, runner: newRunner(1, true), ledger: newLedger()}
+		b := &books{client: client, channel: channel, hub: hub, runner: actors.NewRunner(1, true), ledger: newLedger()}
 		b.gate.hub = hub
 		return actors.Spec{
 			Name:     "redis",
@@ -51,7 +51,7 @@ type books struct {
 	client  *redis.Client
 	channel string
 	hub     *actors.Link
-	runner  *runner
+	runner  *actors.Runner
 	gate    deliverer
 	ledger  *ledger
 	link    *link // nil before the first start and after the stop
@@ -141,7 +141,7 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		a.stopTimers()
 		a.fenced(a.stop)
 	case *actor.Stopped:
-		a.runner.close()
+		a.runner.Close()
 	}
 	if curious := !a.ledger.Empty(); a.member != nil && a.member.curious.Load() != curious {
 		a.member.curious.Store(curious)

@@ -1,8 +1,10 @@
 package contract_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -138,24 +140,35 @@ func TestServeWSAnswersWhatItCannotServe(t *testing.T) {
 	}
 }
 
-// The upgrade runs on another goroutine, where nobody but ServeWS could recover a panic.
-func TestAPanicInAnOptionOfServeWSReachesNetHTTP(t *testing.T) {
+// The upgrade runs on another goroutine, where nobody but Accept could recover a panic.
+func TestAPanicInAnUpgradeReachesNetHTTP(t *testing.T) {
 	hub := run(t)
 	recovered := make(chan any, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { recovered <- recover() }()
-		_ = wskit.ServeWS(w, r, hub.Hub, nil, func(*wskit.ClientConfig) { panic("bad option") })
+		if r.URL.Path == "/serve" {
+			_ = wskit.ServeWS(badHijacker{w}, r, hub.Hub, nil)
+		} else {
+			_, _ = wskit.Accept(r.Context(), badHijacker{w}, r, hub.Hub, nil)
+		}
 	}))
 	defer srv.Close()
-	resp, err := http.Get(srv.URL)
-	if err == nil {
-		resp.Body.Close()
+	for _, path := range []string{"/accept", "/serve"} {
+		if c, _, err := websocket.Dial(t.Context(), srv.URL+path, nil); err == nil { // 101 was written before
+			defer c.CloseNow()
+		}
+		var pe *wskit.PanicError
+		if err, ok := receive(t, "the panic", recovered).(error); !ok || !errors.As(err, &pe) || pe.Value != "bad writer" {
+			t.Errorf("%s: recovered %v", path, err)
+		}
 	}
-	var pe *wskit.PanicError
-	if err, ok := receive(t, "the panic", recovered).(error); !ok || !errors.As(err, &pe) || pe.Value != "bad option" {
-		t.Errorf("recovered %v", err)
-	}
+	hub.count(t, 0)
 }
+
+// badHijacker is a middleware's writer that fails in its own way.
+type badHijacker struct{ http.ResponseWriter }
+
+func (badHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { panic("bad writer") }
 
 func TestServeBesideAReadPumpWaitsForTheEnd(t *testing.T) {
 	hub := run(t)

@@ -1,4 +1,4 @@
-package redisactor
+package actors
 
 import (
 	"sync/atomic"
@@ -10,7 +10,7 @@ import (
 func TestARunnerRunsEverythingAtOnceAndKeepsAFewGoroutinesForLater(t *testing.T) {
 	for _, yield := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			r, hold, ran := newRunner(2, yield), make(chan struct{}), atomic.Int32{}
+			r, hold, ran := NewRunner(2, yield), make(chan struct{}), atomic.Int32{}
 			for range 5 {
 				r.Schedule(func() { <-hold; ran.Add(1) })
 			}
@@ -36,8 +36,8 @@ func TestARunnerRunsEverythingAtOnceAndKeepsAFewGoroutinesForLater(t *testing.T)
 			if synctest.Wait(); ran.Load() != 8 {
 				t.Error("nothing runs after an idle time")
 			}
-			r.close()
-			r.close()
+			r.Close()
+			r.Close()
 			if synctest.Wait(); r.waiting.Load() != 0 {
 				t.Errorf("%d goroutines wait after the end", r.waiting.Load())
 			}
