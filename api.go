@@ -669,41 +669,23 @@ func (c *SSEClient) Outbox() *actors.Outbox {
 //
 // Nothing was streamed when the error wraps ErrFlusherNotSupported (answered 500), ErrHubStopped or ErrTimeout (503).
 func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
-	var s *sseactor.Stream
-	var taken *sseactor.Hijacked
-	var err error
-	if hub != nil && hub.hijackSSE {
-		s, taken, err = hijackSSE(w, r, hub)
-	} else {
-		s, err = openSSE(w, r, hub)
-	}
-	switch {
-	case err != nil:
+	if err := checkRequest(w, r, hub); err != nil {
 		return err
-	case taken != nil:
-		return taken.Serve()
 	}
-	return s.Serve(hub.up().Life, w, r, DefaultWriteWait)
-}
-
-// hijackSSE is openSSE that takes the connection over, if it can. It needs more stack than waiting for the client to leave
-// does, and a goroutine keeps what it once needed, so another one runs it.
-func hijackSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (s *sseactor.Stream, taken *sseactor.Hijacked, err error) {
-	if failed := hub.up().Goroutines.Isolate("AcceptSSE", func() {
-		if s, err = openSSE(w, r, hub); err == nil {
-			taken = s.Hijack(hub.up().Life, w, r, DefaultWriteWait)
-		}
-	}); failed != nil {
+	var stream interface{ Serve() error }
+	var err error
+	// To open a stream takes more stack than to wait for its end, and a goroutine keeps what it once needed.
+	if failed := hub.up().Goroutines.Isolate("AcceptSSE", func() { stream, err = openSSE(w, r, hub) }); failed != nil {
 		panic(failed) // net/http recovers it, here
 	}
-	return s, taken, err
+	if err != nil {
+		return err
+	}
+	return stream.Serve()
 }
 
-// openSSE registers a stream that is to answer the request; an error has been answered.
-func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (*sseactor.Stream, error) {
-	if err := checkRequest(w, r, hub); err != nil {
-		return nil, err
-	}
+// openSSE registers a stream and begins to answer the request with it; an error has been answered.
+func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve() error }, error) {
 	if !sseactor.CanFlush(w) {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return nil, ErrFlusherNotSupported
@@ -720,7 +702,13 @@ func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (*sseactor.Stream
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return nil, fmt.Errorf("wskit: accept SSE: %w", err)
 	}
-	return c.stream, nil
+	life := hub.up().Life
+	if hub.hijackSSE {
+		if taken := c.stream.Hijack(life, w, r, DefaultWriteWait); taken != nil {
+			return taken, nil
+		}
+	}
+	return c.stream.Respond(life, w, r, DefaultWriteWait), nil
 }
 
 // Event is the envelope of BroadcastJSON.

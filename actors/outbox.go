@@ -299,7 +299,8 @@ func (o *Outbox) ready() bool {
 	return len(o.system) > 0 || !o.suspended && (len(o.control) > 0 || o.queue != nil && !o.paused)
 }
 
-// run handles messages until there are none, then goes idle. A panic in the actor is the supervisor's; the mailbox goes on.
+// run handles messages until there are none, then goes idle. A panic in the actor is the supervisor's, and so is the end of
+// the goroutine (runtime.Goexit); the mailbox goes on.
 func (o *Outbox) run() {
 	for again := true; again; {
 		again = o.runSome()
@@ -309,15 +310,23 @@ func (o *Outbox) run() {
 func (o *Outbox) runSome() (again bool) {
 	var message any
 	var invoker actor.MessageInvoker
+	over := false
 	defer func() {
+		if over {
+			return
+		}
 		if v := recover(); v != nil {
 			invoker.EscalateFailure(NewPanicError("connection", v), message)
 			again = true
+			return
 		}
+		invoker.EscalateFailure(NewGoexitError("connection"), message)
+		o.later()
 	}()
 	for range (*Pool)(nil).Throughput() {
 		var system bool
 		if message, system, invoker = o.next(); message == nil {
+			over = true
 			return false
 		}
 		if system {
@@ -329,11 +338,16 @@ func (o *Outbox) runSome() (again bool) {
 			b.recycle()
 		}
 	}
-	// Others wait too: to the end of the dispatcher's queue. The outbox stays marked as running.
-	o.mu.Lock()
-	o.dispatcher.Schedule(o.runFn)
-	o.mu.Unlock()
+	over = true
+	o.later() // others wait too
 	return false
+}
+
+// later lets the run go on at the end of the dispatcher's queue. The outbox stays marked as running.
+func (o *Outbox) later() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dispatcher.Schedule(o.runFn)
 }
 
 // next takes the message to handle now; nil, and the outbox is idle.

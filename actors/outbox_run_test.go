@@ -104,6 +104,33 @@ func TestAPanicOnABatchCostsThatBatchAndNoOther(t *testing.T) {
 	}
 }
 
+func TestTheEndOfItsGoroutineIsAFailureToo(t *testing.T) {
+	o, r, d := outbox(8)
+	r.hook = func(m any) {
+		if m == "bad" {
+			runtime.Goexit()
+		}
+	}
+	for _, m := range []any{"good", "bad", "next"} {
+		o.PostUserMessage(m)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.step()
+	}()
+	<-ended
+	r.expect(t, "good", "bad")
+	equalSlices(t, "escalated with", r.failedOn, []any{"bad"})
+	var pe *actors.PanicError
+	if err, ok := r.escalated[0].(error); !ok || !errors.As(err, &pe) || pe.Op != "connection" {
+		t.Errorf("escalated: %#v", r.escalated[0])
+	}
+	equal(t, "runs scheduled", d.pending(), 1) // where it can go on
+	d.drain()
+	r.expect(t, "next")
+}
+
 func TestAPanicInASystemMessageIsEscalatedToo(t *testing.T) {
 	o, r, d := outbox(8)
 	r.hook = func(m any) {

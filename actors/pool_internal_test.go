@@ -7,7 +7,7 @@ import (
 
 func TestAPoolThatIsNeverIdleKeepsAShortQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(1)
+		p := NewPool(1, 0)
 		const ready, rounds = 100, 100_000 // as many mailboxes that are always ready as the queue is long
 		left, longest := rounds, 0
 		var job func()
@@ -36,7 +36,7 @@ func TestAPoolThatIsNeverIdleKeepsAShortQueue(t *testing.T) {
 
 func TestAnIdlePoolReleasesItsQueueAndItsJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(2)
+		p := NewPool(2, 0)
 		job := func() {}
 		for range 1 << 15 {
 			p.Schedule(job)

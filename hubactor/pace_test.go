@@ -15,7 +15,8 @@ import (
 // A flood of broadcasts fills no queue of a connection that takes what it is handed: the registry is much faster than the
 // connections' actors, and waits for them.
 func TestAFloodOfBroadcastsDoesNotOverrunConnectionsThatKeepUp(t *testing.T) {
-	flood(t, spawn(t, hubactor.Config{}), 10_000)
+	t.Run("on the pool of connections", func(t *testing.T) { flood(t, spawn(t, hubactor.Config{}), actors.Connections(), 10_000) })
+	t.Run("on that of streams", func(t *testing.T) { flood(t, spawn(t, hubactor.Config{}), actors.Streams(), 10_000) })
 }
 
 func TestAFloodWaitsForConnectionsWhoseActorsAreStillToBeSpawned(t *testing.T) {
@@ -27,7 +28,7 @@ func TestAFloodWaitsForConnectionsWhoseActorsAreStillToBeSpawned(t *testing.T) {
 	first.got.await(t, 1)
 	h.system.Root.Send(h.link.Connections, &actors.Failed{Op: "test", Err: errors.New("to be logged"), Action: actors.ActStop})
 	time.AfterFunc(100*time.Millisecond, func() { close(busy) })
-	flood(t, h, 2000)
+	flood(t, h, actors.Connections(), 2000)
 }
 
 // waits is a logger that keeps whoever logs waiting.
@@ -44,7 +45,7 @@ func (w waits) Handle(context.Context, slog.Record) error {
 }
 
 // flood registers connections and broadcasts to them as fast as the hub takes it, which is to cost them no message.
-func flood(t *testing.T, h *hub, broadcasts int) {
+func flood(t *testing.T, h *hub, on *actors.Pool, broadcasts int) {
 	const members = 300
 	all := &tally{done: make(chan struct{}, 1)}
 	var dropped atomic.Int64
@@ -55,6 +56,7 @@ func flood(t *testing.T, h *hub, broadcasts int) {
 			dropped.Add(1)
 			all.delivered(1)
 		})
+		c.box.RunOn(on)
 		c.box.Resume()
 		h.system.Root.Send(h.link.Connections, &actors.Adopt{Kind: "flood", Subscriber: c, Outbox: c.box, Actor: c})
 		h.send(&actors.Register{Subscriber: c})

@@ -2,7 +2,6 @@ package hubactor
 
 import (
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -98,7 +97,7 @@ func (r *registry) pace(ctx actor.Context) {
 		r.fresh = false
 	}
 	actors.Connections().Settle()
-	runtime.Gosched() // and the streams, each of which runs on its handler's goroutine
+	actors.Streams().Settle()
 }
 
 // await is for what connections answers, which waits for nobody.

@@ -22,7 +22,7 @@ type sink interface {
 
 // What a stream's actor is told, through its Outbox.
 type (
-	left    struct{}            // the client left, or the response cannot be written
+	left    struct{ err error } // the client left, or the response cannot be written
 	beat    struct{}            // the stream was silent for KeepAlive
 	written struct{ err error } // the pending write is done, or failed
 )
@@ -45,7 +45,10 @@ func (s *stream) Receive(ctx actor.Context) {
 		ctx.Send(ctx.Parent(), m)
 	case *actors.Close:
 		s.close(m)
-	case left:
+	case *left:
+		if s.err == nil {
+			s.err = m.err
+		}
 		s.box.Close(&actors.Close{Reason: actors.ReasonPeer})
 		s.box.Stop()
 	case *actors.Abort:
@@ -56,7 +59,7 @@ func (s *stream) Receive(ctx actor.Context) {
 	case *actors.Crash:
 		panic(m.Reason)
 	case *actor.Started:
-		s.started = true
+		s.started.Store(true)
 	case *actor.Stopping:
 		for _, t := range []*time.Timer{s.limit, s.timer} {
 			if t != nil {

@@ -39,7 +39,7 @@ type Hijacked struct {
 }
 
 // Hijack takes the request's connection over from net/http, answers the request, and attaches the stream to the connection.
-// What it returns is to be served. nil means that it could not be done and nothing has happened: Serve can do it.
+// What it returns is to be served. nil means that it could not be done and nothing has happened: Respond can do it.
 func (s *Stream) Hijack(hub context.Context, w http.ResponseWriter, r *http.Request, wait time.Duration) *Hijacked {
 	if !canHijack(w, r) {
 		return nil
@@ -109,10 +109,10 @@ func (h *Hijacked) attach(hub, request context.Context, head []byte) {
 	h.stop[0] = context.AfterFunc(request, func() { h.decide(request.Err(), false) })
 	// An actor that is gone, or never was, can close nothing.
 	h.stop[1] = context.AfterFunc(hub, func() { h.decide(nil, false) })
-	s.loop.end()
+	s.lane.release(actors.Connections())
 }
 
-// Serve blocks until the stream ends. It returns what Stream.Serve does, with context.Canceled when the client left: net/http
+// Serve blocks until the stream ends. It returns what Response.Serve does, with context.Canceled when the client left: net/http
 // does not end the context of a request whose connection it handed over.
 func (h *Hijacked) Serve() error {
 	defer h.close()

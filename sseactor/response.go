@@ -11,71 +11,94 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
-// response writes through net/http, on the handler's goroutine, each time under a deadline: a client that has stopped
-// reading must not park the handler, nor the server's WriteTimeout end the stream.
-type response struct {
-	w       http.ResponseWriter
+// Response is a stream that is written through net/http. The stream's actor writes while the handler waits in Serve, each
+// time under a deadline: a client that has stopped reading must not hold the actor up for ever, nor the server's
+// WriteTimeout end the stream.
+type Response struct {
+	stream  *Stream
+	request context.Context
 	rc      *http.ResponseController
 	wait    time.Duration
-	lasting bool  // a deadline that passes between two writes does no harm: HTTP/1, not HTTP/2
-	over    bool  // the actor has ended, or there is none
-	err     error // what for, if not for the hub
+	lasting bool        // a deadline that passes between two writes does no harm: HTTP/1, not HTTP/2
+	unwatch func() bool // of the hub's life
+
+	using sync.Mutex          // held while the writer is used
+	w     http.ResponseWriter // nil once the handler returns
 
 	mu    sync.Mutex
 	until time.Time // the deadline that is set; zero: none
-	off   bool      // cut or detached: it is not to be touched any more
+	off   bool      // cut or detached: no other deadline counts
+	over  bool      // how the stream ended is decided
+	err   error     // what for, if not for the hub
+	done  chan struct{}
 }
 
-// Serve answers the request with the stream and blocks until it ends: with nil when the hub closed it or hub ended,
-// with the request context's error when the client left, else with the error of the failed write.
-func (s *Stream) Serve(hub context.Context, w http.ResponseWriter, r *http.Request, wait time.Duration) error {
+var errDetached = errors.New("wskit: the handler has returned")
+
+// Respond begins to answer the request with the stream. The Response is to be served, and needs less stack for that.
+func (s *Stream) Respond(hub context.Context, w http.ResponseWriter, r *http.Request, wait time.Duration) *Response {
+	begun := false
+	defer func() {
+		if !begun {
+			s.Refuse(actors.ReasonWrite) // a writer around the server's has panicked
+		}
+	}()
 	setHeader(w.Header())
-	out := &response{w: w, rc: http.NewResponseController(w), wait: wait, lasting: r.ProtoMajor == 1}
+	out := &Response{stream: s, request: r.Context(), w: w, rc: http.NewResponseController(w), wait: wait,
+		lasting: r.ProtoMajor == 1, done: make(chan struct{})}
 	s.out = out
-	defer s.loop.end()
-	defer func() { s.out = nil; out.detach() }()
 	s.box.OnAbort(out.cut)
 	// An actor that is gone, or never was, can close nothing.
-	defer context.AfterFunc(hub, func() { s.loop.call(func() { out.end(s.err) }) })()
+	out.unwatch = context.AfterFunc(hub, func() { out.end(nil) })
 	if err := out.open(); err != nil {
-		s.leave(out, err)
+		s.box.PostUserMessage(&left{err})
 	}
+	s.startBeat()
 	s.box.Resume()
-	defer s.startBeat().Stop()
+	s.lane.release(actors.Streams())
+	begun = true
+	return out
+}
 
-	request := r.Context()
-	for runs, gone := s.loop.begin(), request.Done(); !out.over; {
-		select {
-		case run := <-runs:
-			run()
-		case <-gone:
-			gone = nil
-			s.leave(out, request.Err())
-		}
+// Serve blocks until the stream ends: with nil when the hub closed it or hub ended, with the request context's error when
+// the client left, else with the error of the failed write.
+func (r *Response) Serve() error {
+	defer r.detach()
+	select {
+	case <-r.done:
+	case <-r.request.Done():
+		r.leave(r.request.Err())
 	}
 	// net/http ends the context when a write fails; one that took too long is not a client that left.
-	if err := request.Err(); out.err != nil && err != nil && !errors.Is(out.err, os.ErrDeadlineExceeded) {
+	if err := r.request.Err(); r.err != nil && err != nil && !errors.Is(r.err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	return out.err
+	return r.err
 }
 
 // leave has the actor end because of err.
-func (s *Stream) leave(out *response, err error) {
-	if s.err == nil {
-		s.err = err
-	}
-	s.box.PostUserMessage(left{})
-	if !s.started { // an actor that comes later ends by itself
+func (r *Response) leave(err error) {
+	s := r.stream
+	s.box.PostUserMessage(&left{err})
+	if !s.started.Load() { // an actor that comes later ends by itself
 		s.box.Close(&actors.Close{Reason: actors.ReasonPeer})
-		out.end(s.err)
+		r.end(err)
+	}
+	<-r.done
+}
+
+// end implements sink: the first call decides how the stream ended.
+func (r *Response) end(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		r.over, r.err = true, err
+		close(r.done)
 	}
 }
 
-func (r *response) end(err error) { r.over, r.err = true, err }
-
 // open sends the headers: now the client knows that there is a stream.
-func (r *response) open() error {
+func (r *Response) open() error {
 	if err := actors.Fence("ResponseWriter", func() { r.w.WriteHeader(http.StatusOK) }); err != nil {
 		return err
 	}
@@ -83,8 +106,14 @@ func (r *response) open() error {
 	return err
 }
 
-// write writes g and flushes. A panic of a ResponseWriter around the server's is an error like any other.
-func (r *response) write(g actors.Gathered, now time.Time) (pending bool, err error) {
+// write implements sink: it writes g and flushes. A panic of a ResponseWriter around the server's is an error like any other.
+func (r *Response) write(g actors.Gathered, now time.Time) (pending bool, err error) {
+	r.using.Lock()
+	defer r.using.Unlock()
+	defer g.Release()
+	if r.w == nil {
+		return false, errDetached
+	}
 	r.limit(now)
 	fenced := actors.Fence("ResponseWriter", func() {
 		if len(g.Bytes) > 0 {
@@ -94,19 +123,19 @@ func (r *response) write(g actors.Gathered, now time.Time) (pending bool, err er
 			err = r.rc.Flush()
 		}
 	})
-	g.Release()
 	if fenced != nil {
 		err = fenced
 	}
 	if !r.lasting {
 		r.deadline(time.Time{})
 	}
+	r.stream.lane.wrote(time.Since(now))
 	return false, err
 }
 
 // limit gives a write that begins now at least the write wait, and at most a quarter more: setting a deadline costs as much as
 // an eighth of a write, so it is not set for each. Not every writer can; then the server's own deadlines hold.
-func (r *response) limit(now time.Time) {
+func (r *Response) limit(now time.Time) {
 	r.mu.Lock()
 	enough := r.until.Sub(now) >= r.wait
 	r.mu.Unlock()
@@ -115,7 +144,7 @@ func (r *response) limit(now time.Time) {
 	}
 }
 
-func (r *response) deadline(t time.Time) {
+func (r *Response) deadline(t time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.off {
@@ -125,7 +154,7 @@ func (r *response) deadline(t time.Time) {
 }
 
 // cut fails the write under way, and every other, from whatever goroutine.
-func (r *response) cut() {
+func (r *Response) cut() {
 	r.deadline(time.Unix(1, 0))
 	r.mu.Lock()
 	r.off = true
@@ -133,7 +162,14 @@ func (r *response) cut() {
 }
 
 // detach is for when the handler returns: the writer is not ours any more, and the connection may serve other requests.
-func (r *response) detach() {
+func (r *Response) detach() {
+	r.unwatch()
+	if !r.using.TryLock() { // the hub has ended, and a write of its stream has not
+		r.cut()
+		r.using.Lock()
+	}
+	r.w = nil
+	r.using.Unlock()
 	r.deadline(time.Time{})
 	r.mu.Lock()
 	r.off = true

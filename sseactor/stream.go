@@ -1,9 +1,10 @@
-// Package sseactor is one Server-Sent-Events stream (WHATWG HTML, section 9.2): an actor that writes through net/http on
-// the goroutine of the HTTP handler, or on the shared pool to a connection that was taken over from net/http.
+// Package sseactor is one Server-Sent-Events stream (WHATWG HTML, section 9.2): an actor that writes through net/http while
+// the HTTP handler waits, or to a connection that was taken over from net/http.
 package sseactor
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -13,16 +14,16 @@ import (
 // KeepAlive is how long a stream is silent before a comment is sent: proxies cut what is idle for about a minute.
 const KeepAlive = 15 * time.Second
 
-// Stream is one SSE stream. Until Serve or Hijack attaches it to a response it only queues. Its methods may be called
+// Stream is one SSE stream. Until Respond or Hijack attaches it to a response it only queues. Its methods may be called
 // from any goroutine.
 type Stream struct {
-	box  *actors.Outbox
-	loop loop
+	box     *actors.Outbox
+	lane    lane
+	served  bool // made to be attached
+	started atomic.Bool
 
 	// Of whoever attaches the stream, until the actor may run; then of the actor.
 	out     sink // nil: not attached, or not any more
-	served  bool // made to be attached
-	started bool
 	closing bool
 	pending bool        // what was written is not out yet; frames are paused
 	last    time.Time   // when the last write began
@@ -34,11 +35,11 @@ type Stream struct {
 // New makes a stream that queues size messages and is never attached.
 func New(size int) *Stream { return &Stream{box: actors.NewOutbox(size)} }
 
-// NewServed makes a stream for Serve or Hijack.
+// NewServed makes a stream for Respond or Hijack.
 func NewServed(size int) *Stream {
 	s := New(size)
 	s.served = true
-	s.box.RunOn(&s.loop)
+	s.box.RunOn(&s.lane)
 	return s
 }
 
@@ -63,11 +64,11 @@ func CanFlush(w http.ResponseWriter) bool {
 	return false
 }
 
-// Refuse ends a stream that will not be attached.
+// Refuse ends a stream that will not be served.
 func (s *Stream) Refuse(r actors.Reason) {
 	s.box.Close(&actors.Close{Reason: r})
 	s.box.Abort()
-	s.loop.end()
+	s.lane.release(actors.Streams())
 }
 
 // setHeader says what the response is; none of it may be cached or held back.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,7 +84,7 @@ func open(ctx context.Context, w *response) (*sseactor.Stream, <-chan error) {
 	go func() {
 		r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
 		r.ProtoMajor = w.proto
-		err := s.Serve(context.Background(), w, r, 10*time.Second)
+		err := s.Respond(context.Background(), w, r, 10*time.Second).Serve()
 		w.over.Store(true)
 		result <- err
 	}()
@@ -212,6 +213,80 @@ func TestNothingIsWrittenAfterTheHandlerReturned(t *testing.T) {
 	}
 }
 
+// blocking is a response whose Write waits.
+type blocking struct {
+	*response
+	writing, cut, free chan struct{}
+}
+
+func (b *blocking) Write(p []byte) (int, error) {
+	close(b.writing)
+	<-b.free
+	return b.response.Write(p)
+}
+
+func (b *blocking) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() && t.Before(time.Now()) {
+		close(b.cut)
+	}
+	return b.response.SetWriteDeadline(t)
+}
+
+func TestTheHandlerDoesNotReturnWhileTheResponseIsWritten(t *testing.T) {
+	life, end := context.WithCancel(context.Background())
+	w := &blocking{&response{proto: 1}, make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	s, result := sseactor.NewServed(8), make(chan error, 1)
+	spawn(s)
+	go func() {
+		err := s.Respond(life, w, httptest.NewRequest("GET", "/", nil), time.Hour).Serve()
+		w.over.Store(true)
+		result <- err
+	}()
+	send(t, s, "x")
+	<-w.writing
+	end()
+	<-w.cut // the write is to end now
+	if w.over.Load() {
+		t.Error("the handler has returned")
+	}
+	close(w.free)
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	send(t, s, "y") // which reaches nobody
+	s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
+	for !s.Outbox().Drained() {
+		runtime.Gosched()
+	}
+	actors.Streams().Settle()
+	if w.late.Load() {
+		t.Error("the ResponseWriter was used after the handler had returned")
+	}
+	if got, want := w.text(), "data: x\n\n"; got != want {
+		t.Errorf("body %q, want %q", got, want)
+	}
+}
+
+func TestAWriterThatPanicsAtOnceLeavesNoStreamBehind(t *testing.T) {
+	s, ended := sseactor.NewServed(2), make(chan struct{})
+	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch ctx.Message().(type) {
+		case *actor.Started:
+			ctx.Spawn(props(s))
+		case *actor.Terminated:
+			close(ended)
+			ctx.Stop(ctx.Self())
+		}
+	}))
+	err := actors.Fence("Respond", func() {
+		s.Respond(t.Context(), nil, httptest.NewRequest("GET", "/", nil), time.Second)
+	})
+	if err == nil {
+		t.Error("no panic")
+	}
+	<-ended
+}
+
 func TestASilentStreamCarriesACommentAndOnlyThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &response{}
@@ -239,7 +314,7 @@ func TestAClientThatHasStoppedReadingCannotOutlastAnAbort(t *testing.T) {
 	s, result := sseactor.NewServed(8), make(chan error, 1)
 	spawn(s)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		result <- s.Serve(context.Background(), w, r, time.Hour)
+		result <- s.Respond(context.Background(), w, r, time.Hour).Serve()
 	}))
 	defer srv.Close()
 	resp, err := http.Get(srv.URL)
@@ -300,7 +375,9 @@ func TestAStreamThatWasRefusedEndsThoughItIsNeverServed(t *testing.T) {
 func TestAStreamThatNobodyAdoptedEndsWithTheHub(t *testing.T) {
 	life, end := context.WithCancel(context.Background())
 	s, result := sseactor.NewServed(2), make(chan error, 1)
-	go func() { result <- s.Serve(life, &response{}, httptest.NewRequest("GET", "/", nil), time.Second) }()
+	go func() {
+		result <- s.Respond(life, &response{}, httptest.NewRequest("GET", "/", nil), time.Second).Serve()
+	}()
 	end()
 	if err := <-result; err != nil {
 		t.Error(err)
