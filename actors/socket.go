@@ -21,10 +21,11 @@ type Socket struct {
 	written func(error)   // called when a batch that had to wait is out, or writing failed
 
 	mu     sync.Mutex
-	busy   bool     // a goroutine owns the socket
-	closed bool     // the last unit was written or is queued, or writing failed
-	late   []byte   // control bytes to be written once the socket is free
-	batch  Gathered // a batch that waits for the same; nothing when Bytes is nil
+	busy   bool          // a goroutine owns the socket
+	closed bool          // the last unit was written or is queued, or writing failed
+	idle   chan struct{} // to be closed when the socket is free; nil while nobody waits
+	late   []byte        // control bytes to be written once the socket is free
+	batch  Gathered      // a batch that waits for the same; nothing when Bytes is nil
 	trying []byte
 	tried  int
 	tryErr error
@@ -95,6 +96,16 @@ func (s *Socket) Control(p []byte, last bool) error {
 	return nil
 }
 
+// Idle is closed when nothing is being written any more; nil if that is so now.
+func (s *Socket) Idle() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy && s.idle == nil {
+		s.idle = make(chan struct{})
+	}
+	return s.idle
+}
+
 // finish writes what the kernel did not take, and whatever came meanwhile.
 func (s *Socket) finish(g Gathered, isBatch bool) {
 	for {
@@ -121,6 +132,10 @@ func (s *Socket) finish(g Gathered, isBatch bool) {
 			g, s.late = Gathered{Bytes: s.late}, nil
 		default:
 			s.busy = false
+		}
+		if !s.busy && s.idle != nil {
+			close(s.idle)
+			s.idle = nil
 		}
 		s.mu.Unlock()
 		if !more {

@@ -34,11 +34,14 @@ type sink interface {
 
 // What the goroutines of a connection tell its actor.
 type (
-	start        struct{}            // StartWriting was called
-	written      struct{ err error } // the pending batch is out, or failed
-	readEnded    struct{}            // the read loop has ended
-	handlerPanic struct{ err error } // the message handler panicked
-	tick         struct{}            // the ping timer fired
+	start     struct{}            // StartWriting was called
+	written   struct{ err error } // the pending batch is out, or failed
+	readEnded struct{}            // the read loop has ended
+	tick      struct{}            // the ping timer fired
+	userPanic struct {            // user code that reading called panicked, or ended its goroutine
+		op  string
+		err error
+	}
 )
 
 func (c *connection) Receive(ctx actor.Context) {
@@ -59,8 +62,8 @@ func (c *connection) Receive(ctx actor.Context) {
 		c.tick()
 	case *actors.Overflowed:
 		ctx.Send(ctx.Parent(), m)
-	case *handlerPanic:
-		ctx.Send(ctx.Parent(), &actors.Failed{Op: "OnMessage", Err: m.err, Action: actors.ActStop, Attempt: 1})
+	case *userPanic:
+		ctx.Send(ctx.Parent(), &actors.Failed{Op: m.op, Err: m.err, Action: actors.ActStop, Attempt: 1})
 		c.box.Close(&actors.Close{Reason: actors.ReasonCrashed})
 	case *actors.Close:
 		c.close(m)

@@ -25,9 +25,6 @@ type Config struct {
 	Queue          actors.Bound // of what waits for the peer
 }
 
-// linger is how long a connection whose reading failed is kept half open, so that the peer gets to read why.
-const linger = time.Second
-
 // Conn is one WebSocket connection. Its methods may be called from any goroutine.
 type Conn struct {
 	cfg     *Config
@@ -41,9 +38,9 @@ type Conn struct {
 	unwatch func() bool // stops watching the context; nil without one
 	failure error       // of reading; belongs to the reader
 
-	reader     *bufio.Reader  // the library's; nil when the caller brought the connection
-	direct     bool           // the reader does not wait apart from the library
-	goroutines *actors.Runner // for reading what has arrived
+	prefetch   *bufio.Reader  // the library's, over the wire; nil when the caller brought the connection
+	apart      bool           // the reader waits apart from the library
+	goroutines *actors.Runner // for reading what has arrived, then
 	turn       sync.WaitGroup // of that
 
 	// Parts of every connection, here and not elsewhere: memory that is used together is fetched together.
@@ -60,14 +57,14 @@ type ending struct {
 }
 
 // Accept upgrades the request. An error has been answered already, and is the WebSocket library's. message is called with each
-// message of the peer, if it is not nil, on one of the goroutines.
+// message of the peer, one at a time, if it is not nil.
 func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, goroutines *actors.Runner, message func([]byte)) (*Conn, error) {
 	c := newConn(cfg, goroutines, message)
 	var o websocket.AcceptOptions
 	if opts != nil {
 		o = *opts
 	}
-	c.direct = o.OnPingReceived != nil || o.OnPongReceived != nil // the library is to see all of them
+	c.apart = o.OnPingReceived == nil && o.OnPongReceived == nil // else the library is to see all of them
 	theirs := o.OnPongReceived
 	o.OnPongReceived = func(ctx context.Context, p []byte) {
 		c.alive.Store(true)
@@ -86,7 +83,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	if strings.HasPrefix(w.Header().Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
 		c.wire.deflate(o)
 	}
-	c.reader.Reset(c.wire) // nothing is in it, and what the library has put in between would take memory
+	c.prefetch.Reset(c.wire) // nothing is in it, and what the library has put in between would take memory
 	c.attach(ws)
 	return c, nil
 }
@@ -95,7 +92,6 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
 	c := newConn(cfg, goroutines, message)
 	ctx, cut := context.WithCancel(context.Background())
-	c.direct = true
 	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: func(err error) {
 		if err == nil {
 			c.alive.Store(true)
@@ -111,7 +107,7 @@ func newConn(cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn
 
 func (c *Conn) attach(ws *websocket.Conn) {
 	c.ws = ws
-	c.direct = c.direct || c.wire.Raw() == nil
+	c.apart = c.apart && c.wire.Raw() != nil
 	ws.SetReadLimit(max(c.cfg.MaxMessageSize, -1))
 }
 
@@ -172,123 +168,6 @@ func (c *Conn) Serve() error {
 	default:
 		return fmt.Errorf("wskit: connection ended: %s", r)
 	}
-}
-
-// ReadLoop reads until the connection ends, hands each message to the handler, and then has the actor end. There is one
-// reader: it reports false when another reads already.
-func (c *Conn) ReadLoop() bool {
-	if !c.reading.CompareAndSwap(false, true) {
-		return false
-	}
-	c.read()
-	return true
-}
-
-func (c *Conn) read() {
-	over := false
-	defer func() {
-		if !over { // the handler ended this goroutine, as a test's FailNow does; somebody has to read on
-			go c.read()
-		}
-	}()
-	for c.failure == nil {
-		if c.direct {
-			c.take()
-			continue
-		}
-		c.wire.await()
-		c.turn.Add(1)
-		c.goroutines.Schedule(func() {
-			defer c.turn.Done()
-			c.take()
-		})
-		c.turn.Wait()
-	}
-	over = true
-	if !c.direct {
-		c.wire.recycle()
-	}
-	c.box.PostUserMessage(readEnded{})
-	c.linger()
-}
-
-// take reads what has arrived and hands it to the handler, and waits for the rest of a message that has begun.
-func (c *Conn) take() {
-	handling := false
-	defer func() {
-		if handling {
-			c.box.PostUserMessage(&handlerPanic{actors.NewGoexitError("OnMessage")})
-		}
-	}()
-	for {
-		if !c.direct {
-			c.wire.unread(c.reader)
-			c.heartbeats()
-			if !c.wire.arrived() {
-				return
-			}
-		}
-		data, err := c.readOne()
-		if err != nil {
-			c.failure = err
-			return
-		}
-		if data == nil {
-			continue
-		}
-		handling = true
-		err = actors.Fence("OnMessage", func() { c.message(data) })
-		handling = false
-		if err != nil {
-			c.box.PostUserMessage(&handlerPanic{err})
-		}
-	}
-}
-
-// heartbeats handles the pings and pongs that come next.
-func (c *Conn) heartbeats() {
-	for {
-		switch opcode, payload, ok := c.wire.heartbeat(); {
-		case !ok:
-			return
-		case opcode == opPong:
-			c.alive.Store(true)
-		default:
-			_, _ = c.wire.Write(actors.ControlFrame(opPong, payload))
-		}
-	}
-}
-
-// readOne returns the next message, or nil when nobody wants it.
-func (c *Conn) readOne() ([]byte, error) {
-	ctx := context.Background() // a context that could end would cost a timer a message, and the close frame
-	if c.lent != nil {
-		ctx = c.lent.ctx
-	}
-	_, r, err := c.ws.Reader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if c.message == nil || c.box.Reason() != actors.ReasonNone {
-		_, err = io.Copy(io.Discard, r)
-		return nil, err
-	}
-	return io.ReadAll(r)
-}
-
-// linger gives the peer the time to read a close frame that the library has just written: closing a socket on which input
-// is unread would reset it, and take the frame along.
-func (c *Conn) linger() {
-	if c.wire != nil {
-		if websocket.CloseStatus(c.failure) != -1 {
-			return // the library has answered the peer's close frame and closed the connection
-		}
-		if half, ok := c.wire.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-			_ = c.wire.SetReadDeadline(time.Now().Add(linger))
-			_, _ = io.CopyN(io.Discard, c.wire.Conn, 1<<20)
-		}
-	}
-	c.cut()
 }
 
 // cut ends the connection without another word.

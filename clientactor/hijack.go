@@ -61,8 +61,8 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // frames that came along with the request
 	h.conn.wire = &h.conn.own
 	h.conn.wire.attach(conn, bytes.Clone(early), h.conn.cfg.WriteWait, h.conn.wrote)
-	h.conn.reader = bufio.NewReaderSize(h.conn.wire, h.conn.wire.readBuffer())
+	h.conn.prefetch = bufio.NewReaderSize(h.conn.wire, h.conn.wire.readBuffer())
 	// A handler that stays until the connection ends keeps what these are part of; their 8 KB it shall not keep.
 	*rw.Reader, *rw.Writer = bufio.Reader{}, bufio.Writer{}
-	return h.conn.wire, bufio.NewReadWriter(h.conn.reader, bufio.NewWriterSize(h.conn.wire, writeBuffer)), nil
+	return h.conn.wire, bufio.NewReadWriter(h.conn.prefetch, bufio.NewWriterSize(h.conn.wire, writeBuffer)), nil
 }

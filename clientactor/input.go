@@ -2,6 +2,8 @@ package clientactor
 
 import (
 	"bufio"
+	"errors"
+	"io"
 	"sync"
 )
 
@@ -16,7 +18,7 @@ type input struct {
 	err  error              // that reading ended with
 }
 
-// inputBuffer is how many bytes are read at a time; a longer read bypasses the buffer.
+// inputBuffer is how many bytes are read at a time; a read of as many or more bypasses the buffer.
 const inputBuffer = 4 << 10
 
 var inputBuffers = sync.Pool{New: func() any { return new([inputBuffer]byte) }}
@@ -44,15 +46,26 @@ func (w *wire) await() {
 // arrived reports whether a read returns at once.
 func (in *input) arrived() bool { return in.at < len(in.came) || in.err != nil }
 
+// errLeft is how the end of what the peer sends is told: the library takes io.EOF for the end of a message that has begun.
+var errLeft = errors.New("wskit: the peer has left without a close frame")
+
 // Read is the library's way to what the peer sends.
 func (w *wire) Read(p []byte) (int, error) {
 	if !w.arrived() {
 		if w.Raw() == nil || len(p) >= inputBuffer {
-			return w.Conn.Read(p)
+			w.recycle()
+			n, err := w.Conn.Read(p)
+			if err == io.EOF {
+				err = errLeft
+			}
+			return n, err
 		}
 		w.await()
 	}
 	if w.at == len(w.came) {
+		if w.err == io.EOF {
+			return 0, errLeft
+		}
 		return 0, w.err
 	}
 	n := copy(p, w.came[w.at:])
@@ -60,8 +73,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// unread takes back what the library's reader has fetched beyond the end of a message. That is from one Read, the last: the
-// reader fetches nothing while it has something.
+// unread takes back what the library's reader has fetched beyond the end of a message. That is of one Read, the last, if
+// nothing is awaited in between: the reader fetches nothing while it has something, and its buffer is too small for what
+// bypasses ours.
 func (in *input) unread(from *bufio.Reader) {
 	n, _ := from.Discard(from.Buffered())
 	in.at -= n
@@ -85,7 +99,7 @@ func (in *input) heartbeat() (opcode byte, payload []byte, ok bool) {
 	if len(rest) < header || rest[1] < masked {
 		return 0, nil, false
 	}
-	opcode, end := rest[0]^fin, header+int(rest[1]-masked)
+	opcode, end := rest[0]^fin, header+int(rest[1]-masked) // with a reserved bit, or without fin, it is no opcode
 	if opcode != opPing && opcode != opPong || end > header+maxControl || end > len(rest) {
 		return 0, nil, false
 	}
