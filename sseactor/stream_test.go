@@ -99,6 +99,21 @@ func props(s *sseactor.Stream) *actor.Props {
 
 func spawn(s *sseactor.Stream) { actors.System().Root.Spawn(props(s)) }
 
+// spawnUntilEnd is spawn; the channel is closed when the actor has ended.
+func spawnUntilEnd(s *sseactor.Stream) <-chan struct{} {
+	ended := make(chan struct{})
+	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch ctx.Message().(type) {
+		case *actor.Started:
+			ctx.Spawn(props(s))
+		case *actor.Terminated:
+			close(ended)
+			ctx.Stop(ctx.Self())
+		}
+	}))
+	return ended
+}
+
 func send(t *testing.T, s *sseactor.Stream, text string) {
 	t.Helper()
 	if err := s.Outbox().Send(actors.NewFrame([]byte(text))); err != nil {
@@ -268,16 +283,8 @@ func TestTheHandlerDoesNotReturnWhileTheResponseIsWritten(t *testing.T) {
 }
 
 func TestAWriterThatPanicsAtOnceLeavesNoStreamBehind(t *testing.T) {
-	s, ended := sseactor.NewServed(2), make(chan struct{})
-	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-		switch ctx.Message().(type) {
-		case *actor.Started:
-			ctx.Spawn(props(s))
-		case *actor.Terminated:
-			close(ended)
-			ctx.Stop(ctx.Self())
-		}
-	}))
+	s := sseactor.NewServed(2)
+	ended := spawnUntilEnd(s)
 	err := actors.Fence("Respond", func() {
 		s.Respond(t.Context(), nil, httptest.NewRequest("GET", "/", nil), time.Second)
 	})
@@ -333,16 +340,7 @@ func TestAClientThatHasStoppedReadingCannotOutlastAnAbort(t *testing.T) {
 
 func TestAStreamThatIsServedByNobodyQueuesAndCloses(t *testing.T) {
 	s := sseactor.New(2)
-	ended := make(chan struct{})
-	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-		switch ctx.Message().(type) {
-		case *actor.Started:
-			ctx.Spawn(props(s))
-		case *actor.Terminated:
-			close(ended)
-			ctx.Stop(ctx.Self())
-		}
-	}))
+	ended := spawnUntilEnd(s)
 	send(t, s, "1")
 	send(t, s, "2")
 	if err := s.Outbox().Send(actors.NewFrame(nil)); !errors.Is(err, actors.ErrSendBufferFull) {
@@ -357,17 +355,8 @@ func TestAStreamThatIsServedByNobodyQueuesAndCloses(t *testing.T) {
 
 func TestAStreamThatWasRefusedEndsThoughItIsNeverServed(t *testing.T) {
 	s := sseactor.NewServed(2)
-	ended := make(chan struct{})
-	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-		switch ctx.Message().(type) {
-		case *actor.Started:
-			ctx.Spawn(props(s))
-			s.Refuse(actors.ReasonRefused)
-		case *actor.Terminated:
-			close(ended)
-			ctx.Stop(ctx.Self())
-		}
-	}))
+	ended := spawnUntilEnd(s)
+	s.Refuse(actors.ReasonRefused)
 	<-ended
 }
 
