@@ -512,7 +512,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	if failed := l.Goroutines.Isolate("Accept", func() {
 		conn, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handler())
 	}); failed != nil {
-		panic(failed) // net/http recovers it, here
+		rethrow(failed)
 	}
 	if err != nil {
 		return nil, err
@@ -527,6 +527,14 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		return nil, fmt.Errorf("wskit: accept: %w", err)
 	}
 	return c, nil
+}
+
+// rethrow panics where net/http recovers it with what a goroutine of the hub's has caught for the handler.
+func rethrow(failed error) {
+	if errors.Is(failed, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler) // which is told by its identity
+	}
+	panic(failed)
 }
 
 // ServeWS is the whole handler of a WebSocket: it does what Accept does, and then what the client's Serve does, on the
@@ -546,7 +554,8 @@ func ServeWS(w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *webso
 }
 
 // NewClient makes a Client of a connection that the caller accepted or dialled, and leaves to it from now on. It is not
-// registered yet. The client is closed when ctx ends. With a nil argument the result is a closed client.
+// registered yet. The client is closed when ctx ends. With a nil argument the result is a closed client. Where the peer leaves
+// in the middle of a message, the WebSocket library hands on what there is of it as if it were whole; with Accept that is not so.
 func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...ClientOption) *Client {
 	c := &Client{hub: hub}
 	if hub == nil || conn == nil || ctx == nil {
@@ -676,7 +685,7 @@ func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	var err error
 	// To open a stream takes more stack than to wait for its end, and a goroutine keeps what it once needed.
 	if failed := hub.up().Goroutines.Isolate("AcceptSSE", func() { stream, err = openSSE(w, r, hub) }); failed != nil {
-		panic(failed) // net/http recovers it, here
+		rethrow(failed)
 	}
 	if err != nil {
 		return err

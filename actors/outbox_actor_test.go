@@ -37,7 +37,7 @@ func (p *peer) Receive(ctx actor.Context) {
 func peerSpec(o *actors.Outbox, got *[]any, kind actors.Kind, recovery actors.Recovery) actors.Spec {
 	return actors.Spec{Name: "p", Kind: kind, Recovery: recovery, Budget: budget, Props: actor.PropsFromProducer(
 		func() actor.Actor { return &peer{o, got} },
-		actor.WithMailbox(func() actor.Mailbox { return o }), actor.WithDispatcher(actors.NewPool(2, 0)))}
+		actor.WithMailbox(func() actor.Mailbox { return o }), actor.WithDispatcher(actors.NewPool(2)))}
 }
 
 func TestWhatWasSentBeforeTheActorExistsArrivesAfterStarted(t *testing.T) {

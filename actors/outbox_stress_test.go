@@ -50,7 +50,7 @@ const producers, each = 8, 500
 func stress(t *testing.T, limit int) (c *crowd, refused int) {
 	o := actors.NewOutbox(limit)
 	c = &crowd{done: make(chan struct{}), finished: o.Drained}
-	attach(o, c, actors.NewPool(2, 0))
+	attach(o, c, actors.NewPool(2))
 	var sending, meddling sync.WaitGroup
 	var failed atomic.Int64
 	for p := range producers {
@@ -127,7 +127,7 @@ func TestWhatAFullOutboxDropsIsCountedExactly(t *testing.T) {
 }
 
 func TestOutboxesOnOnePoolDoNotDisturbEachOther(t *testing.T) {
-	pool := actors.NewPool(2, 0)
+	pool := actors.NewPool(2)
 	const n = 50
 	var boxes []*actors.Outbox
 	var crowds []*crowd

@@ -7,7 +7,7 @@ import (
 
 func TestAPoolThatIsNeverIdleKeepsAShortQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(1, 0)
+		p := NewPool(1)
 		const ready, rounds = 100, 100_000 // as many mailboxes that are always ready as the queue is long
 		left, longest := rounds, 0
 		var job func()
@@ -16,7 +16,7 @@ func TestAPoolThatIsNeverIdleKeepsAShortQueue(t *testing.T) {
 				p.Schedule(job)
 			}
 			p.mu.Lock()
-			longest = max(longest, cap(p.queue))
+			longest = max(longest, cap(p.queue.jobs))
 			p.mu.Unlock()
 		}
 		p.Schedule(func() {
@@ -36,18 +36,18 @@ func TestAPoolThatIsNeverIdleKeepsAShortQueue(t *testing.T) {
 
 func TestAnIdlePoolReleasesItsQueueAndItsJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(2, 0)
+		p := NewPool(2)
 		job := func() {}
 		for range 1 << 15 {
 			p.Schedule(job)
 		}
 		synctest.Wait()
-		if p.busy != 0 || len(p.queue) != 0 || p.head != 0 || cap(p.queue) > 1<<14 {
-			t.Errorf("busy %d, %d jobs, head %d, room for %d", p.busy, len(p.queue), p.head, cap(p.queue))
+		if p.busy != 0 || p.queue.len() != 0 || p.queue.head != 0 || cap(p.queue.jobs) > 1<<14 {
+			t.Errorf("busy %d, %d jobs, head %d, room for %d", p.busy, p.queue.len(), p.queue.head, cap(p.queue.jobs))
 		}
 		p.Schedule(job)
 		synctest.Wait()
-		for _, fn := range p.queue[:cap(p.queue)] {
+		for _, fn := range p.queue.jobs[:cap(p.queue.jobs)] {
 			if fn != nil {
 				t.Fatal("a job that was run is still referred to")
 			}

@@ -11,7 +11,7 @@ import (
 func TestSettleWaitsForWhatWasScheduledBeforeAndForNothingElse(t *testing.T) {
 	for _, workers := range []int{1, 2, 5} {
 		synctest.Test(t, func(t *testing.T) {
-			p := actors.NewPool(workers, 0)
+			p := actors.NewPool(workers)
 			p.Settle() // an idle pool has settled
 			hold := make(chan struct{})
 			p.Schedule(func() { <-hold })

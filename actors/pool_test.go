@@ -13,7 +13,7 @@ import (
 func TestAPoolRunsAtMostLimitJobsAtOnce(t *testing.T) {
 	for limit, want := range map[int]int{1: 1, 3: 3, 0: runtime.GOMAXPROCS(0), -1: runtime.GOMAXPROCS(0)} {
 		synctest.Test(t, func(t *testing.T) {
-			p := actors.NewPool(limit, 0)
+			p := actors.NewPool(limit)
 			var busy, most, ran atomic.Int64
 			release := make(chan struct{})
 			for range 1000 {
@@ -38,7 +38,7 @@ func TestAPoolRunsAtMostLimitJobsAtOnce(t *testing.T) {
 
 func TestAPoolOfOneKeepsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := actors.NewPool(1, 0)
+		p := actors.NewPool(1)
 		var got, want []int
 		p.Schedule(func() { // while this one runs, the rest waits in the queue
 			for i := range 200 {
@@ -57,7 +57,7 @@ func TestAPoolOfOneKeepsTheOrder(t *testing.T) {
 }
 
 func TestAPoolLosesNoJobHoweverManyScheduleAtOnce(t *testing.T) {
-	p := actors.NewPool(2, 0)
+	p := actors.NewPool(2)
 	var jobs, callers sync.WaitGroup
 	var ran atomic.Int64
 	jobs.Add(8 * 5000 * 2)
@@ -79,7 +79,7 @@ func TestAPoolLosesNoJobHoweverManyScheduleAtOnce(t *testing.T) {
 
 func TestAnIdlePoolHasNoGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // a bubble does not end while a goroutine of it is left
-		p := actors.NewPool(4, 0)
+		p := actors.NewPool(4)
 		for range 3 {
 			for range 100 {
 				p.Schedule(func() {})
@@ -90,5 +90,5 @@ func TestAnIdlePoolHasNoGoroutines(t *testing.T) {
 }
 
 func TestThroughputIsWhatAnOutboxHandlesInARow(t *testing.T) {
-	equal(t, "throughput", actors.NewPool(1, 0).Throughput(), 32)
+	equal(t, "throughput", actors.NewPool(1).Throughput(), 32)
 }

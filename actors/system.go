@@ -19,10 +19,7 @@ var System = sync.OnceValue(func() *actor.ActorSystem {
 })
 
 // Connections is the pool that actors run on which write without waiting for the peer, one for the process.
-var Connections = sync.OnceValue(func() *Pool { return NewPool(0, 0) })
+var Connections = sync.OnceValue(func() *Pool { return NewPool(0) })
 
 // Streams is the pool of those that write through net/http, which may wait for the peer.
-var Streams = sync.OnceValue(func() *Pool { return NewPool(0, StreamPatience) })
-
-// StreamPatience is how long a stream may keep others waiting.
-const StreamPatience = time.Millisecond
+var Streams = sync.OnceValue(func() *Elastic { return NewElastic(0) })

@@ -92,7 +92,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
 	c := newConn(cfg, goroutines, message)
 	ctx, cut := context.WithCancel(context.Background())
-	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: func(err error) {
+	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, parted: make(chan struct{}), ponged: func(err error) {
 		if err == nil {
 			c.alive.Store(true)
 		}
@@ -172,12 +172,14 @@ func (c *Conn) Serve() error {
 
 // cut ends the connection without another word.
 func (c *Conn) cut() {
-	if c.lent != nil {
-		c.lent.cut()
-	} else {
-		_ = c.wire.Close()
-	}
-	_ = c.ws.CloseNow() // returns at once when it is closed; frees what the library holds
+	_ = actors.Fence("net.Conn", func() { // of a listener of the user's, perhaps
+		if c.lent != nil {
+			c.lent.cut()
+		} else {
+			_ = c.wire.Close()
+		}
+		_ = c.ws.CloseNow() // returns at once when it is closed; frees what the library holds
+	})
 }
 
 func (c *Conn) ended() {

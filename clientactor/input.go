@@ -46,8 +46,16 @@ func (w *wire) await() {
 // arrived reports whether a read returns at once.
 func (in *input) arrived() bool { return in.at < len(in.came) || in.err != nil }
 
-// errLeft is how the end of what the peer sends is told: the library takes io.EOF for the end of a message that has begun.
 var errLeft = errors.New("wskit: the peer has left without a close frame")
+
+// ended is how the end of what the peer sends is told: the library takes io.EOF for the end of a message that has begun, and
+// of a compressed one io.ErrUnexpectedEOF too, which TLS has.
+func ended(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errLeft
+	}
+	return err
+}
 
 // Read is the library's way to what the peer sends.
 func (w *wire) Read(p []byte) (int, error) {
@@ -55,18 +63,12 @@ func (w *wire) Read(p []byte) (int, error) {
 		if w.Raw() == nil || len(p) >= inputBuffer {
 			w.recycle()
 			n, err := w.Conn.Read(p)
-			if err == io.EOF {
-				err = errLeft
-			}
-			return n, err
+			return n, ended(err)
 		}
 		w.await()
 	}
 	if w.at == len(w.came) {
-		if w.err == io.EOF {
-			return 0, errLeft
-		}
-		return 0, w.err
+		return 0, ended(w.err)
 	}
 	n := copy(p, w.came[w.at:])
 	w.at += n

@@ -2,8 +2,19 @@ package clientactor
 
 import (
 	"bytes"
+	"io"
+	"net"
 	"testing"
 )
+
+// The library forgives both of these where a message has begun.
+func TestTheEndOfThePeersStreamIsNoEOFForTheLibrary(t *testing.T) {
+	for err, want := range map[error]error{io.EOF: errLeft, io.ErrUnexpectedEOF: errLeft, net.ErrClosed: net.ErrClosed, nil: nil} {
+		if got := ended(err); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
+	}
+}
 
 func TestAHeartbeatIsOneWholePingOrPong(t *testing.T) {
 	long := bytes.Repeat([]byte("p"), 125)

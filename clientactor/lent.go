@@ -3,6 +3,7 @@ package clientactor
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -17,7 +18,9 @@ type lent struct {
 	cut     context.CancelFunc
 	wait    time.Duration
 	written func(error)
-	ponged  func(error) // told how a ping went
+	ponged  func(error)   // told how a ping went
+	parted  chan struct{} // closed when the goodbye has been said and answered, or has failed
+	once    sync.Once
 }
 
 func (l *lent) write(b *actors.Batch) (pending bool, err error) {
@@ -46,5 +49,8 @@ func (l *lent) ping() {
 }
 
 func (l *lent) goodbye(r actors.Reason) {
-	go func() { _ = l.ws.Close(websocket.StatusCode(r.Code()), r.Text()) }()
+	go func() {
+		_ = l.ws.Close(websocket.StatusCode(r.Code()), r.Text())
+		l.once.Do(func() { close(l.parted) })
+	}()
 }

@@ -2,6 +2,7 @@ package clientactor
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -53,7 +54,11 @@ func (c *Conn) read() {
 		c.wire.recycle()
 	}
 	c.box.PostUserMessage(readEnded{})
-	c.linger()
+	if c.wire != nil && websocket.CloseStatus(c.failure) != -1 {
+		return // the library has answered the peer's close frame and closed the connection
+	}
+	defer c.cut()
+	_ = actors.Fence("net.Conn", c.linger) // of a listener of the user's, perhaps
 }
 
 // take reads what has arrived and hands it to the handler. It waits for the rest of what has begun to arrive, and behind the
@@ -144,25 +149,29 @@ func (c *Conn) readOne() ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// linger gives the peer the time to read a close frame that the library has just written: closing a socket on which input
-// is unread would reset it, and take the frame along.
+// linger gives the peer the time to read a close frame that was just written: closing a socket on which input is unread
+// would reset it, and take the frame along.
 func (c *Conn) linger() {
-	if c.wire != nil {
-		if websocket.CloseStatus(c.failure) != -1 {
-			return // the library has answered the peer's close frame and closed the connection
-		}
-		if idle := c.wire.Idle(); idle != nil { // the close frame waits behind what is being written
-			limit := time.NewTimer(linger)
+	limit := time.NewTimer(linger)
+	defer limit.Stop()
+	if c.wire == nil {
+		var crash *actors.PanicError
+		if errors.As(c.failure, &crash) {
 			select {
-			case <-idle:
+			case <-c.lent.parted:
 			case <-limit.C:
 			}
-			limit.Stop()
 		}
-		if half, ok := c.wire.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-			_ = c.wire.SetReadDeadline(time.Now().Add(linger))
-			_, _ = io.CopyN(io.Discard, c.wire.Conn, 1<<20)
+		return
+	}
+	if idle := c.wire.Idle(); idle != nil { // the close frame waits behind what is being written
+		select {
+		case <-idle:
+		case <-limit.C:
 		}
 	}
-	c.cut()
+	if half, ok := c.wire.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = c.wire.SetReadDeadline(time.Now().Add(linger))
+		_, _ = io.CopyN(io.Discard, c.wire.Conn, 1<<20)
+	}
 }

@@ -91,6 +91,32 @@ func TestUserCodeThatFailsWhileReadingCostsItsConnectionAndThePeerIsToldSo(t *te
 	}
 }
 
+func TestAPanicWhileABorrowedConnectionIsReadIsToldToo(t *testing.T) {
+	conns := make(chan *clientactor.Conn, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic("boom") }})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c := clientactor.New(ws, standard, goroutines, nil)
+		spawn(c)
+		conns <- c
+		_ = c.Serve()
+	}))
+	t.Cleanup(srv.Close)
+	conn, r := dialRaw(t, srv.URL)
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := conn.Write(masked(0x89, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if head, err := r.Peek(4); err != nil || head[0] != 0x88 || binary.BigEndian.Uint16(head[2:]) != uint16(websocket.StatusInternalError) {
+		t.Errorf("the peer is told %x, %v; want a close frame with 1011", head, err)
+	}
+	_, _ = conn.Write(masked(0x88, []byte{0x03, 0xf3}))
+	await(t, <-conns)
+}
+
 // The library takes the end of the stream for the end of the message.
 func TestAMessageThatThePeerDidNotFinishIsNotHandedOn(t *testing.T) {
 	for _, within := range []bool{false, true} {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/hubactor"
 )
@@ -45,7 +46,7 @@ func (w waits) Handle(context.Context, slog.Record) error {
 }
 
 // flood registers connections and broadcasts to them as fast as the hub takes it, which is to cost them no message.
-func flood(t *testing.T, h *hub, on *actors.Pool, broadcasts int) {
+func flood(t *testing.T, h *hub, on actor.Dispatcher, broadcasts int) {
 	const members = 300
 	all := &tally{done: make(chan struct{}, 1)}
 	var dropped atomic.Int64

@@ -10,7 +10,7 @@ import (
 
 func TestAStreamWhoseClientTakesItsTimeLeavesThePoolUntilItHasKeptUpForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pool, hold, l := actors.NewPool(1, 0), make(chan struct{}), new(lane)
+		pool, hold, l := actors.NewPool(1), make(chan struct{}), new(lane)
 		l.release(pool)
 		pool.Schedule(func() { <-hold })
 		synctest.Wait()
@@ -22,15 +22,15 @@ func TestAStreamWhoseClientTakesItsTimeLeavesThePoolUntilItHasKeptUpForAWhile(t 
 				t.Errorf("%d runs, want %d", ran.Load(), want)
 			}
 		}
-		l.wrote(actors.StreamPatience - 1)
+		l.wrote(slowWrite - 1)
 		schedule(0) // behind what the pool is at
-		l.wrote(actors.StreamPatience)
+		l.wrote(slowWrite)
 		schedule(1)
 		for range probation - 1 {
 			l.wrote(0)
 		}
 		schedule(2)
-		l.wrote(actors.StreamPatience) // it begins anew
+		l.wrote(slowWrite) // it begins anew
 		for range probation - 1 {
 			l.wrote(0)
 		}
@@ -46,7 +46,7 @@ func TestAStreamWhoseClientTakesItsTimeLeavesThePoolUntilItHasKeptUpForAWhile(t 
 
 func TestNothingRunsBeforeTheStreamIsAttached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pool, l := actors.NewPool(1, 0), new(lane)
+		pool, l := actors.NewPool(1), new(lane)
 		var ran atomic.Int32
 		l.Schedule(func() { ran.Add(1) })
 		if synctest.Wait(); ran.Load() != 0 {

@@ -27,7 +27,7 @@ type Response struct {
 
 	mu    sync.Mutex
 	until time.Time // the deadline that is set; zero: none
-	off   bool      // cut or detached: no other deadline counts
+	off   bool      // that was the last: cut or detached
 	over  bool      // how the stream ended is decided
 	err   error     // what for, if not for the hub
 	done  chan struct{}
@@ -114,6 +114,12 @@ func (r *Response) write(g actors.Gathered, now time.Time) (pending bool, err er
 	if r.w == nil {
 		return false, errDetached
 	}
+	over := false
+	defer func() {
+		if !over { // the writer has ended this goroutine
+			r.stream.err = actors.NewGoexitError("ResponseWriter")
+		}
+	}()
 	r.limit(now)
 	fenced := actors.Fence("ResponseWriter", func() {
 		if len(g.Bytes) > 0 {
@@ -130,6 +136,7 @@ func (r *Response) write(g actors.Gathered, now time.Time) (pending bool, err er
 		r.deadline(time.Time{})
 	}
 	r.stream.lane.wrote(time.Since(now))
+	over = true
 	return false, err
 }
 
@@ -144,34 +151,29 @@ func (r *Response) limit(now time.Time) {
 	}
 }
 
-func (r *Response) deadline(t time.Time) {
+func (r *Response) deadline(t time.Time) { r.setDeadline(t, false) }
+
+// setDeadline sets the deadline, unless there was a last one.
+func (r *Response) setDeadline(t time.Time, last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.off {
-		r.until = t
-		_ = r.rc.SetWriteDeadline(t)
+		r.until, r.off = t, last
+		_ = actors.Fence("ResponseWriter", func() { _ = r.rc.SetWriteDeadline(t) })
 	}
 }
 
 // cut fails the write under way, and every other, from whatever goroutine.
-func (r *Response) cut() {
-	r.deadline(time.Unix(1, 0))
-	r.mu.Lock()
-	r.off = true
-	r.mu.Unlock()
-}
+func (r *Response) cut() { r.setDeadline(time.Unix(1, 0), true) }
 
 // detach is for when the handler returns: the writer is not ours any more, and the connection may serve other requests.
 func (r *Response) detach() {
 	r.unwatch()
-	if !r.using.TryLock() { // the hub has ended, and a write of its stream has not
+	if !r.using.TryLock() { // the hub has ended, or the client left before there was an actor, and a write is under way
 		r.cut()
 		r.using.Lock()
 	}
 	r.w = nil
 	r.using.Unlock()
-	r.deadline(time.Time{})
-	r.mu.Lock()
-	r.off = true
-	r.mu.Unlock()
+	r.setDeadline(time.Time{}, true)
 }

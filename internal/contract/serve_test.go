@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -164,6 +165,62 @@ func TestAPanicInAnUpgradeReachesNetHTTP(t *testing.T) {
 	}
 	hub.count(t, 0)
 }
+
+func TestErrAbortHandlerReachesNetHTTPAsItIs(t *testing.T) {
+	hub := run(t)
+	recovered := make(chan any, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { recovered <- recover() }()
+		_ = wskit.AcceptSSE(aborting{w}, r, hub.Hub)
+	}))
+	defer srv.Close()
+	if resp, err := http.Get(srv.URL); err == nil {
+		resp.Body.Close()
+	}
+	if v := receive(t, "the panic", recovered); v != http.ErrAbortHandler {
+		t.Errorf("recovered %v", v)
+	}
+	hub.count(t, 0)
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestAWriterThatEndsItsGoroutineEndsItsStreamWithAnError(t *testing.T) {
+	failures := make(chan error, 16)
+	hub := run(t, wskit.WithOnError(func(_ string, err error) { failures <- err }))
+	results := make(chan error, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		results <- wskit.AcceptSSE(exiting{w}, r, hub.Hub)
+	}))
+	defer srv.Close()
+	resp, err := http.Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	hub.count(t, 1)
+	hub.Broadcast([]byte("x"))
+	var pe *wskit.PanicError
+	if err := receive(t, "AcceptSSE returns", results); !errors.As(err, &pe) || pe.Op != "ResponseWriter" {
+		t.Errorf("AcceptSSE: %v", err)
+	}
+	if err := receive(t, "OnError", failures); !errors.As(err, &pe) {
+		t.Errorf("OnError: %v", err)
+	}
+	hub.count(t, 0)
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// exiting is a writer that does what a test's FailNow does.
+type exiting struct{ http.ResponseWriter }
+
+func (e exiting) Write([]byte) (int, error) { runtime.Goexit(); return 0, nil }
+func (e exiting) FlushError() error         { return http.NewResponseController(e.ResponseWriter).Flush() }
+
+// aborting is a middleware's writer that has had enough.
+type aborting struct{ http.ResponseWriter }
+
+func (a aborting) Header() http.Header { panic(http.ErrAbortHandler) }
+func (a aborting) Flush()              {}
 
 // badHijacker is a middleware's writer that fails in its own way.
 type badHijacker struct{ http.ResponseWriter }
