@@ -522,10 +522,16 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		conn.Watch(ctx)
 	}
 	c.adopt()
+	in := false
+	defer func() {
+		if !in { // or OnTimeout has ended this goroutine
+			conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
+		}
+	}()
 	if err := place.take(c); err != nil {
-		conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
 		return nil, fmt.Errorf("wskit: accept: %w", err)
 	}
+	in = true
 	return c, nil
 }
 
@@ -533,6 +539,9 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 func rethrow(failed error) {
 	if errors.Is(failed, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler) // which is told by its identity
+	}
+	if pe := (*PanicError)(nil); errors.As(failed, &pe) {
+		failed = fmt.Errorf("%w\n%s", failed, pe.Stack) // net/http prints only its own
 	}
 	panic(failed)
 }
@@ -555,7 +564,8 @@ func ServeWS(w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *webso
 
 // NewClient makes a Client of a connection that the caller accepted or dialled, and leaves to it from now on. It is not
 // registered yet. The client is closed when ctx ends. With a nil argument the result is a closed client. Where the peer leaves
-// in the middle of a message, the WebSocket library hands on what there is of it as if it were whole; with Accept that is not so.
+// in the middle of a message, the WebSocket library hands on what there is of it as if it were whole, and how soon the connection
+// ends after a close frame is its affair; with Accept neither is so.
 func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...ClientOption) *Client {
 	c := &Client{hub: hub}
 	if hub == nil || conn == nil || ctx == nil {
@@ -706,11 +716,17 @@ func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve
 	defer place.giveBack()
 	c := &SSEClient{hub: hub, stream: sseactor.NewServed(DefaultSendBufSize)}
 	c.adopt()
+	in := false
+	defer func() {
+		if !in { // or OnTimeout has ended this goroutine
+			c.stream.Refuse(actors.ReasonRefused)
+		}
+	}()
 	if err := place.take(c); err != nil {
-		c.stream.Refuse(actors.ReasonRefused)
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return nil, fmt.Errorf("wskit: accept SSE: %w", err)
 	}
+	in = true
 	life := hub.up().Life
 	if hub.hijackSSE {
 		if taken := c.stream.Hijack(life, w, r, DefaultWriteWait); taken != nil {

@@ -17,7 +17,7 @@ type Elastic struct {
 
 	mu      sync.Mutex
 	queue   queue
-	given   uint64 // how many jobs were ever scheduled, and one: the number of the next
+	given   uint64 // the number of the next job in the queue
 	places  int
 	placed  []*hand   // with a job that has not taken long
 	slow    []*hand   // with one that has, or that was scheduled apart; but not for so long that nobody waits for it
@@ -25,12 +25,12 @@ type Elastic struct {
 
 	looks  uint64      // at how things go: the clock of this pool
 	next   *time.Timer // of looks; nil while there is nothing to look at
-	rounds uint64      // how often next was set or stopped
+	rounds uint64      // how often next was set or stopped: one that fired too late finds another number
 }
 
 // hand is a goroutine of a pool and what it is at.
 type hand struct {
-	number uint64 // of its job
+	number uint64 // of its job; of one apart, of the last in the queue before
 	since  uint64 // the look before that began
 	state  handState
 }
@@ -38,7 +38,7 @@ type hand struct {
 type handState uint8
 
 const (
-	idle handState = iota // or at a job that nobody waits for any more
+	unlisted handState = iota // idle, or at a job that nobody waits for any more
 	placed
 	slow
 )
@@ -86,6 +86,13 @@ func (p *Elastic) Settle() {
 	w := settler{p.given, make(chan struct{})}
 	p.waiting = append(p.waiting, w)
 	p.settle()
+	if len(p.waiting) > 0 {
+		// What is scheduled apart from now on gets this job's number or a higher one.
+		p.queue.add(func() {})
+		p.given++
+		p.fill()
+		p.attend()
+	}
 	p.mu.Unlock()
 	<-w.reached
 }
@@ -173,7 +180,7 @@ func (p *Elastic) dismiss(h *hand) {
 	case slow:
 		p.slow = slices.DeleteFunc(p.slow, is)
 	}
-	h.state = idle
+	h.state = unlisted
 	p.settle()
 	p.attend()
 }
@@ -215,7 +222,7 @@ func (p *Elastic) look(round uint64) {
 		if p.looks-h.since < staleLooks {
 			return false
 		}
-		h.state = idle
+		h.state = unlisted
 		return true
 	})
 	if lost := had - len(p.placed); p.queue.len() > 0 && 2*lost >= p.places {

@@ -105,6 +105,33 @@ func TestSettleWaitsForASlowJobButNotForEver(t *testing.T) {
 	}
 }
 
+func TestSettleWaitsForNothingThatIsScheduledLater(t *testing.T) {
+	for name, schedule := range map[string]func(*actors.Elastic, func()){
+		"in the queue": (*actors.Elastic).Schedule, "apart": (*actors.Elastic).ScheduleApart,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := actors.NewElastic(1)
+			var stop atomic.Bool
+			var again func()
+			again = func() { // one that is always at work, and never for long
+				time.Sleep(tooLong / 8)
+				if !stop.Load() {
+					schedule(p, again)
+				}
+				time.Sleep(tooLong / 8) // and beside the next
+			}
+			schedule(p, again)
+			start := time.Now()
+			p.Settle()
+			if took := time.Since(start); took > tooLong {
+				t.Errorf("%s: settled after %v", name, took)
+			}
+			stop.Store(true)
+			time.Sleep(tooLong)
+		})
+	}
+}
+
 func TestAJobApartTakesNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, hold, ran := actors.NewElastic(1), make(chan struct{}), atomic.Int64{}

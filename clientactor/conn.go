@@ -76,7 +76,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	ws, err := websocket.Accept(w, r, &o)
 	if err != nil {
 		if c.wire != nil {
-			_ = c.wire.Close()
+			_ = c.wire.Conn.Close()
 		}
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
 	c := newConn(cfg, goroutines, message)
 	ctx, cut := context.WithCancel(context.Background())
-	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, parted: make(chan struct{}), ponged: func(err error) {
+	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: func(err error) {
 		if err == nil {
 			c.alive.Store(true)
 		}
@@ -176,9 +176,9 @@ func (c *Conn) cut() {
 		if c.lent != nil {
 			c.lent.cut()
 		} else {
-			_ = c.wire.Close()
+			_ = c.wire.Conn.Close()
 		}
-		_ = c.ws.CloseNow() // returns at once when it is closed; frees what the library holds
+		_ = c.ws.CloseNow() // frees what the library holds
 	})
 }
 

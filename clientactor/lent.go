@@ -3,7 +3,6 @@ package clientactor
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -18,39 +17,45 @@ type lent struct {
 	cut     context.CancelFunc
 	wait    time.Duration
 	written func(error)
-	ponged  func(error)   // told how a ping went
-	parted  chan struct{} // closed when the goodbye has been said and answered, or has failed
-	once    sync.Once
+	ponged  func(error) // told how a ping went
+}
+
+// own runs fn on a goroutine of its own. What panics there is the user's: a callback of the library's, or a net.Conn. then is
+// called with that, or what fn returned, whatever becomes of the goroutine.
+func (l *lent) own(fn func() error, then func(error)) {
+	go func() {
+		err := actors.NewGoexitError("websocket.Conn")
+		defer func() { then(err) }()
+		if crash := actors.Fence("websocket.Conn", func() { err = fn() }); crash != nil {
+			err = crash
+		}
+	}()
 }
 
 func (l *lent) write(b *actors.Batch) (pending bool, err error) {
 	frames := slices.Collect(b.Messages) // the batch is valid only now
-	go func() {
-		var err error
+	l.own(func() error {
 		for _, f := range frames {
 			ctx, cancel := context.WithTimeout(l.ctx, l.wait)
-			err = l.ws.Write(ctx, websocket.MessageText, f.Payload())
+			err := l.ws.Write(ctx, websocket.MessageText, f.Payload())
 			cancel()
 			if err != nil {
-				break
+				return err
 			}
 		}
-		l.written(err)
-	}()
+		return nil
+	}, l.written)
 	return true, nil
 }
 
 func (l *lent) ping() {
-	go func() {
+	l.own(func() error {
 		ctx, cancel := context.WithTimeout(l.ctx, l.wait)
 		defer cancel()
-		l.ponged(l.ws.Ping(ctx))
-	}()
+		return l.ws.Ping(ctx)
+	}, l.ponged)
 }
 
 func (l *lent) goodbye(r actors.Reason) {
-	go func() {
-		_ = l.ws.Close(websocket.StatusCode(r.Code()), r.Text())
-		l.once.Do(func() { close(l.parted) })
-	}()
+	l.own(func() error { return l.ws.Close(websocket.StatusCode(r.Code()), r.Text()) }, func(error) {})
 }

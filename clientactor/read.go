@@ -54,7 +54,7 @@ func (c *Conn) read() {
 		c.wire.recycle()
 	}
 	c.box.PostUserMessage(readEnded{})
-	if c.wire != nil && websocket.CloseStatus(c.failure) != -1 {
+	if c.wire != nil && !isCrash(c.failure) && websocket.CloseStatus(c.failure) != -1 {
 		return // the library has answered the peer's close frame and closed the connection
 	}
 	defer c.cut()
@@ -97,11 +97,14 @@ func (c *Conn) take() {
 	}
 }
 
-// crashed ends reading, since nobody knows where the library was, and tells the peer before that closes the connection.
+// crashed ends reading, since nobody knows where the library was, and tells the peer before that closes the connection. On one
+// that the caller brought, to tell the peer would be to read on.
 func (c *Conn) crashed(err error) {
 	c.failure = err
 	c.box.PostUserMessage(&userPanic{opRead, err})
-	c.sink().goodbye(actors.ReasonCrashed)
+	if c.wire != nil {
+		c.wire.goodbye(actors.ReasonCrashed)
+	}
 }
 
 // next returns the next message, nil when it is nobody's, and whether there may be more. Reading apart from the library it
@@ -152,18 +155,11 @@ func (c *Conn) readOne() ([]byte, error) {
 // linger gives the peer the time to read a close frame that was just written: closing a socket on which input is unread
 // would reset it, and take the frame along.
 func (c *Conn) linger() {
-	limit := time.NewTimer(linger)
-	defer limit.Stop()
 	if c.wire == nil {
-		var crash *actors.PanicError
-		if errors.As(c.failure, &crash) {
-			select {
-			case <-c.lent.parted:
-			case <-limit.C:
-			}
-		}
 		return
 	}
+	limit := time.NewTimer(linger)
+	defer limit.Stop()
 	if idle := c.wire.Idle(); idle != nil { // the close frame waits behind what is being written
 		select {
 		case <-idle:
@@ -174,4 +170,9 @@ func (c *Conn) linger() {
 		_ = c.wire.SetReadDeadline(time.Now().Add(linger))
 		_, _ = io.CopyN(io.Discard, c.wire.Conn, 1<<20)
 	}
+}
+
+func isCrash(err error) bool {
+	var crash *actors.PanicError
+	return errors.As(err, &crash)
 }

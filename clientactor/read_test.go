@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -62,13 +64,14 @@ func TestUserCodeThatFailsWhileReadingCostsItsConnectionAndThePeerIsToldSo(t *te
 		message func([]byte)
 		in      []byte
 	}{
-		"Goexit in the handler":                   {message: func([]byte) { runtime.Goexit() }, in: hi},
-		"panic in the handler":                    {message: func([]byte) { panic("boom") }, in: hi},
-		"Goexit in the handler, reading within":   {websocket.AcceptOptions{OnPongReceived: pong}, func([]byte) { runtime.Goexit() }, hi},
-		"Goexit in OnPingReceived":                {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { runtime.Goexit(); return true }}, nil, ping},
-		"panic in OnPingReceived":                 {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic("boom") }}, nil, ping},
-		"panic in OnPongReceived":                 {websocket.AcceptOptions{OnPongReceived: func(context.Context, []byte) { panic("boom") }}, nil, masked(0x8a, nil)},
-		"panic in OnPingReceived, and more comes": {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic("boom") }}, nil, slices.Concat(ping, hi, ping)},
+		"Goexit in the handler":                      {message: func([]byte) { runtime.Goexit() }, in: hi},
+		"panic in the handler":                       {message: func([]byte) { panic("boom") }, in: hi},
+		"Goexit in the handler, reading within":      {websocket.AcceptOptions{OnPongReceived: pong}, func([]byte) { runtime.Goexit() }, hi},
+		"Goexit in OnPingReceived":                   {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { runtime.Goexit(); return true }}, nil, ping},
+		"panic in OnPingReceived":                    {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic("boom") }}, nil, ping},
+		"panic in OnPongReceived":                    {websocket.AcceptOptions{OnPongReceived: func(context.Context, []byte) { panic("boom") }}, nil, masked(0x8a, nil)},
+		"panic in OnPingReceived with a close error": {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic(websocket.CloseError{Code: 1000}) }}, nil, ping},
+		"panic in OnPingReceived, and more comes":    {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic("boom") }}, nil, slices.Concat(ping, hi, ping)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, conns := withOpts(t, &c.opts, c.message)
@@ -82,6 +85,9 @@ func TestUserCodeThatFailsWhileReadingCostsItsConnectionAndThePeerIsToldSo(t *te
 				t.Errorf("the peer is told %x, %v; want a close frame with 1011", head, err)
 			}
 			_, _ = conn.Write(masked(0x88, []byte{0x03, 0xf3})) // as a peer answers
+			if _, err := io.Copy(io.Discard, r); err != nil {
+				t.Errorf("the connection is not closed: %v", err)
+			}
 			closed := <-conns
 			await(t, closed)
 			if got := closed.Outbox().Reason(); got != actors.ReasonCrashed {
@@ -91,7 +97,7 @@ func TestUserCodeThatFailsWhileReadingCostsItsConnectionAndThePeerIsToldSo(t *te
 	}
 }
 
-func TestAPanicWhileABorrowedConnectionIsReadIsToldToo(t *testing.T) {
+func TestAPanicWhileABorrowedConnectionIsReadCostsThatConnection(t *testing.T) {
 	conns := make(chan *clientactor.Conn, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic("boom") }})
@@ -107,14 +113,18 @@ func TestAPanicWhileABorrowedConnectionIsReadIsToldToo(t *testing.T) {
 	t.Cleanup(srv.Close)
 	conn, r := dialRaw(t, srv.URL)
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := conn.Write(masked(0x89, nil)); err != nil {
+	if _, err := conn.Write(slices.Concat(masked(0x89, nil), masked(0x89, nil))); err != nil {
 		t.Fatal(err)
 	}
-	if head, err := r.Peek(4); err != nil || head[0] != 0x88 || binary.BigEndian.Uint16(head[2:]) != uint16(websocket.StatusInternalError) {
-		t.Errorf("the peer is told %x, %v; want a close frame with 1011", head, err)
+	_, _ = io.Copy(io.Discard, r)
+	if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is not closed")
 	}
-	_, _ = conn.Write(masked(0x88, []byte{0x03, 0xf3}))
-	await(t, <-conns)
+	c := <-conns
+	await(t, c)
+	if got := c.Outbox().Reason(); got != actors.ReasonCrashed {
+		t.Errorf("reason %v", got)
+	}
 }
 
 // The library takes the end of the stream for the end of the message.
@@ -156,6 +166,62 @@ func TestACloseFrameWaitsForTheMessageThatIsBeingWritten(t *testing.T) {
 	}
 	if rest := answer[min(len(answer), 10+size):]; len(rest) < 4 || rest[0] != 0x88 || binary.BigEndian.Uint16(rest[2:]) != uint16(websocket.StatusMessageTooBig) {
 		t.Errorf("%d bytes, behind the message %.20x: no close frame with 1009", len(answer), rest)
+	}
+	await(t, c)
+}
+
+// The answer to a close frame is written by a goroutine of its own where there is no writing without waiting.
+func TestAPeerThatClosesIsAnswered(t *testing.T) {
+	for name, secure := range map[string]bool{"TCP": false, "TLS": true} {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := clientactor.Accept(w, r, nil, standard, goroutines, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			spawn(c)
+			_ = c.Serve()
+		}))
+		if secure {
+			srv.StartTLS()
+		} else {
+			srv.Start()
+		}
+		for range 20 {
+			ws, _, err := websocket.Dial(t.Context(), srv.URL, &websocket.DialOptions{HTTPClient: srv.Client()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := ws.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		srv.Close()
+	}
+}
+
+func TestAPeerThatClosesWhileItIsWrittenToIsAnsweredBehindThat(t *testing.T) {
+	url, conns := serve(t, standard, nil)
+	conn, r := dialRaw(t, url)
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	c := <-conns
+	const size = 16 << 20 // more than the buffers in between hold
+	if err := c.Outbox().Send(actors.NewFrame(make([]byte, size))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Peek(1); err != nil { // it is being written
+		t.Fatal(err)
+	}
+	bye := []byte{3, 232}
+	if _, err := conn.Write(masked(0x88, bye)); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rest := answer[min(len(answer), 10+size):]; !bytes.Equal(rest, actors.ControlFrame(0x8, bye)) {
+		t.Errorf("%d bytes, behind the message %.20x: no close frame", len(answer), rest)
 	}
 	await(t, c)
 }

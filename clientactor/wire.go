@@ -57,6 +57,20 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Close is the library's way to end the connection, when the peer's close frame has come and been answered. The answer may wait
+// behind something that is being written, or for a goroutine to write it, as with TLS.
+func (w *wire) Close() error {
+	if idle := w.Idle(); idle != nil {
+		limit := time.NewTimer(linger)
+		defer limit.Stop()
+		select {
+		case <-idle:
+		case <-limit.C:
+		}
+	}
+	return w.Conn.Close()
+}
+
 func (w *wire) ping() { _, _ = w.Write(pingFrame) }
 
 func (w *wire) goodbye(r actors.Reason) { _, _ = w.Write(actors.CloseFrame(r)) }

@@ -37,14 +37,19 @@ var errDetached = errors.New("wskit: the handler has returned")
 
 // Respond begins to answer the request with the stream. The Response is to be served, and needs less stack for that.
 func (s *Stream) Respond(hub context.Context, w http.ResponseWriter, r *http.Request, wait time.Duration) *Response {
+	var out *Response
 	begun := false
 	defer func() {
-		if !begun {
-			s.Refuse(actors.ReasonWrite) // a writer around the server's has panicked
+		if begun {
+			return
+		}
+		s.Refuse(actors.ReasonWrite) // a writer around the server's has panicked, or ended this goroutine
+		if out != nil && out.unwatch != nil {
+			out.unwatch()
 		}
 	}()
 	setHeader(w.Header())
-	out := &Response{stream: s, request: r.Context(), w: w, rc: http.NewResponseController(w), wait: wait,
+	out = &Response{stream: s, request: r.Context(), w: w, rc: http.NewResponseController(w), wait: wait,
 		lasting: r.ProtoMajor == 1, done: make(chan struct{})}
 	s.out = out
 	s.box.OnAbort(out.cut)
