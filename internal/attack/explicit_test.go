@@ -41,9 +41,9 @@ func TestTheExplicitCallsSayWhatHappened(t *testing.T) {
 			if err := op(ended, full, p); !errors.Is(err, context.Canceled) || errors.Is(err, wskit.ErrHubStopped) {
 				t.Error("a context that has ended:", err)
 			}
+			start := time.Now() // before the deadline is set: this goroutine may stand still in between
 			soon, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
-			start := time.Now()
 			err := op(soon, full, p)
 			if !errors.Is(err, wskit.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, wskit.ErrHubStopped) {
 				t.Error("a context that ends:", err)
