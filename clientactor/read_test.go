@@ -145,29 +145,41 @@ func TestAMessageThatThePeerDidNotFinishIsNotHandedOn(t *testing.T) {
 	}
 }
 
+// A peer that is being written to and sends something too long, or closes, finds the answer behind the message.
 func TestACloseFrameWaitsForTheMessageThatIsBeingWritten(t *testing.T) {
-	url, conns := serve(t, standard, func([]byte) {})
-	conn, r := dialRaw(t, url)
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	c := <-conns
-	const size = 16 << 20 // more than the buffers in between hold
-	if err := c.Outbox().Send(actors.NewFrame(make([]byte, size))); err != nil {
-		t.Fatal(err)
+	for name, c := range map[string]struct {
+		sends []byte
+		code  websocket.StatusCode
+	}{
+		"too long": {masked(0x81, make([]byte, standard.MaxMessageSize+1)), websocket.StatusMessageTooBig},
+		"closes":   {masked(0x88, []byte{0x03, 0xe8}), websocket.StatusNormalClosure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, conns := serve(t, standard, func([]byte) {})
+			conn, r := dialRaw(t, url)
+			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			closed := <-conns
+			const size = 16 << 20 // more than the buffers in between hold
+			if err := closed.Outbox().Send(actors.NewFrame(make([]byte, size))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Peek(1); err != nil { // it is being written
+				t.Fatal(err)
+			}
+			if _, err := conn.Write(c.sends); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest := answer[min(len(answer), 10+size):]
+			if len(rest) < 4 || rest[0] != 0x88 || binary.BigEndian.Uint16(rest[2:]) != uint16(c.code) {
+				t.Errorf("%d bytes, behind the message %.20x: no close frame with %d", len(answer), rest, c.code)
+			}
+			await(t, closed)
+		})
 	}
-	if _, err := r.Peek(1); err != nil { // it is being written
-		t.Fatal(err)
-	}
-	if _, err := conn.Write(masked(0x81, make([]byte, standard.MaxMessageSize+1))); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rest := answer[min(len(answer), 10+size):]; len(rest) < 4 || rest[0] != 0x88 || binary.BigEndian.Uint16(rest[2:]) != uint16(websocket.StatusMessageTooBig) {
-		t.Errorf("%d bytes, behind the message %.20x: no close frame with 1009", len(answer), rest)
-	}
-	await(t, c)
 }
 
 // The answer to a close frame is written by a goroutine of its own where there is no writing without waiting.
@@ -198,32 +210,6 @@ func TestAPeerThatClosesIsAnswered(t *testing.T) {
 		}
 		srv.Close()
 	}
-}
-
-func TestAPeerThatClosesWhileItIsWrittenToIsAnsweredBehindThat(t *testing.T) {
-	url, conns := serve(t, standard, nil)
-	conn, r := dialRaw(t, url)
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	c := <-conns
-	const size = 16 << 20 // more than the buffers in between hold
-	if err := c.Outbox().Send(actors.NewFrame(make([]byte, size))); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Peek(1); err != nil { // it is being written
-		t.Fatal(err)
-	}
-	bye := []byte{3, 232}
-	if _, err := conn.Write(masked(0x88, bye)); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rest := answer[min(len(answer), 10+size):]; !bytes.Equal(rest, actors.ControlFrame(0x8, bye)) {
-		t.Errorf("%d bytes, behind the message %.20x: no close frame", len(answer), rest)
-	}
-	await(t, c)
 }
 
 // Messages of all sizes around those of buffers and headers, whole and in fragments with pings and pongs in between, in pieces
