@@ -682,7 +682,7 @@ func (c *SSEClient) Outbox() *actors.Outbox {
 }
 
 // AcceptSSE answers the request with a stream of Server-Sent Events (WHATWG HTML, section 9.2), registers it and blocks.
-// Each message is one event of data lines, each write has DefaultWriteWait, and a silent stream carries a comment every
+// Each message is one event of data lines, each write has DefaultWriteWait at least, and a silent stream carries a comment every
 // 15 s. It returns nil when the hub closed the stream, r.Context().Err() when the client left, or the write error.
 // On a hub WithSSEHijack it takes the connection over from net/http, if it can.
 //

@@ -181,16 +181,29 @@ func TestAJobThatEndsItsGoroutineEndsNoOtherJob(t *testing.T) {
 	}
 }
 
+func TestTheEndOfAGoroutineFreesItsPlaceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, ran := actors.NewElastic(1), atomic.Int64{}
+		p.Schedule(runtime.Goexit)
+		p.Schedule(func() { ran.Add(1) })
+		synctest.Wait() // no time passes, and nobody looks
+		equal(t, "jobs run", ran.Load(), 1)
+	})
+}
+
 func TestAnIdleElasticHasNoGoroutinesAndNoTimer(t *testing.T) {
 	p := actors.NewElastic(2) // which outlives the bubbles, whose timers do not
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
-			hold := make(chan struct{})
+			hold, ran := make(chan struct{}), atomic.Int64{}
 			for range 10 {
 				p.Schedule(func() { <-hold })
 				p.ScheduleApart(func() {})
 			}
-			time.Sleep(10 * tooLong)
+			p.Schedule(func() { ran.Add(1) })
+			time.Sleep(tooLong) // somebody looks in this bubble too
+			synctest.Wait()
+			equal(t, "jobs run behind those that block", ran.Load(), 1)
 			close(hold)
 			p.Settle()
 		})
