@@ -1,0 +1,259 @@
+package wskit
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/clientactor"
+)
+
+// Client is one WebSocket connection. The zero Client, and one made of nil arguments, is closed.
+type Client struct {
+	hub  *Hub
+	conn *clientactor.Conn
+}
+
+// ClientConfig is what the ClientOptions set.
+type ClientConfig struct {
+	WriteWait, PingInterval time.Duration
+	MaxMessageSize          int64
+	SendBufSize             int
+}
+
+// ClientOption configures a Client. A nil option is skipped.
+type ClientOption func(*ClientConfig)
+
+// WithWriteWait sets how long writing a message or ping may take, and how long a pong is waited for. Default 10 s; <= 0:
+// the default.
+func WithWriteWait(d time.Duration) ClientOption { return func(c *ClientConfig) { c.WriteWait = d } }
+
+// WithPingInterval sets the time between two pings. Default 30 s; <= 0: the default.
+func WithPingInterval(d time.Duration) ClientOption {
+	return func(c *ClientConfig) { c.PingInterval = d }
+}
+
+// WithMaxMessageSize sets how many bytes an incoming message may have; one that has more closes the connection with 1009.
+// Default 512; 0: the default; negative: no limit.
+func WithMaxMessageSize(n int64) ClientOption { return func(c *ClientConfig) { c.MaxMessageSize = n } }
+
+// WithSendBufSize sets how many messages wait for the peer before the newest is dropped. Default 256; <= 0: the default.
+func WithSendBufSize(n int) ClientOption { return func(c *ClientConfig) { c.SendBufSize = n } }
+
+// Overflow is what becomes of a message for which a client's queue has no room.
+type Overflow = actors.Overflow
+
+// The policies of WithOverflow. Whatever is dropped is counted and reported, see WithOnDrop.
+const (
+	DropNewest = actors.DropNewest // the message is dropped; the default
+	DropOldest = actors.DropOldest // those that have waited longest are dropped until it fits
+	Disconnect = actors.Disconnect // the client is closed with 1013, "slow consumer"; its queue is dropped
+)
+
+// WithOverflow sets what becomes of messages for which the queue has no room. Default DropNewest.
+func WithOverflow(policy Overflow) ClientOption {
+	return func(c *ClientConfig) { more(c, func(b *actors.Bound) { b.Overflow = policy }) }
+}
+
+// WithSendBufBytes bounds the queue in bytes too, beside WithSendBufSize. Default, and <= 0: no such bound. A single
+// message that is longer never fits.
+func WithSendBufBytes(n int) ClientOption {
+	return func(c *ClientConfig) { more(c, func(b *actors.Bound) { b.Bytes = max(n, 0) }) }
+}
+
+// extras holds what options set beyond ClientConfig, whose fields are fixed, while clientConfig applies them.
+var extras sync.Map // of *ClientConfig to *actors.Bound
+
+func more(c *ClientConfig, set func(*actors.Bound)) {
+	if b, ok := extras.Load(c); ok {
+		set(b.(*actors.Bound))
+	}
+}
+
+// Accept upgrades the request to a WebSocket, makes a Client of it and registers it; run ReadPump and WritePump in
+// goroutines of their own, or Serve in one. acceptOpts may be nil; see there for cross-origin requests, which are refused by
+// default, and for compression (RFC 7692), which is off: with it, a broadcast is compressed once for all clients.
+//
+// The client is closed when ctx ends, unless ctx is the request's own context, which net/http ends with the handler.
+//
+// An error has been answered: a failed upgrade by the WebSocket library, with its error; a stopped hub with 503 and an
+// error wrapping ErrHubStopped. When the hub's queue stays full the connection is closed with 1013 and the error wraps ErrTimeout.
+func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, clientOpts ...ClientOption) (*Client, error) {
+	if err := checkRequest(w, r, hub); err != nil {
+		return nil, err
+	}
+	if ctx == nil {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
+	}
+	c, cfg := &Client{hub: hub}, clientConfig(clientOpts)
+	place, err := hub.reserve(w)
+	if err != nil {
+		return nil, err
+	}
+	defer place.giveBack()
+	l := hub.up()
+	var conn *clientactor.Conn
+	// An upgrade needs 8 KB of stack: here they have been grown before, and a caller that goes on to Serve does not keep them.
+	if failed := l.Goroutines.Isolate("Accept", func() {
+		conn, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handler())
+	}); failed != nil {
+		rethrow(failed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.conn = conn
+	if !same(ctx, r.Context()) {
+		conn.Watch(ctx)
+	}
+	c.adopt()
+	in := false
+	defer func() {
+		if !in { // or OnTimeout has ended this goroutine
+			conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
+		}
+	}()
+	if err := place.take(c); err != nil {
+		return nil, fmt.Errorf("wskit: accept: %w", err)
+	}
+	in = true
+	return c, nil
+}
+
+// ServeWS is the whole handler of a WebSocket: it does what Accept does, and then what the client's Serve does, on the
+// goroutine of the request. Like Accept's, its errors of the upgrade have been answered. It blocks, as AcceptSSE does, and
+// for as long net/http keeps the request and its own part of the stack, some 5 KB: a handler that returns after Accept and
+// "go client.Serve()" spares that. The request's context counts for its values alone: net/http does not end it when the client leaves.
+func ServeWS(w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, opts ...ClientOption) error {
+	ctx := context.Background()
+	if r != nil {
+		ctx = r.Context()
+	}
+	c, err := Accept(ctx, w, r, hub, acceptOpts, opts...)
+	if err != nil {
+		return err
+	}
+	return c.Serve()
+}
+
+// NewClient makes a Client of a connection that the caller accepted or dialled, and leaves to it from now on. It is not
+// registered yet. The client is closed when ctx ends. With a nil argument the result is a closed client. Where the peer leaves
+// in the middle of a message, the WebSocket library hands on what there is of it as if it were whole, and how soon the connection
+// ends after a close frame is its affair; with Accept neither is so.
+func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...ClientOption) *Client {
+	c := &Client{hub: hub}
+	if hub == nil || conn == nil || ctx == nil {
+		hub.warn("NewClient: nil hub, connection or context")
+		if conn != nil {
+			go conn.CloseNow()
+		}
+		return c
+	}
+	c.conn = clientactor.New(conn, clientConfig(opts), hub.up().Goroutines, c.handler())
+	c.conn.Watch(ctx)
+	c.adopt()
+	return c
+}
+
+// ReadPump reads until the connection ends, then unregisters and closes the client. Messages go to WithOnMessage. Run it
+// in a goroutine; a second one returns at once. Without it no close, ping or pong of the peer is seen.
+func (c *Client) ReadPump() {
+	if c == nil || c.conn == nil {
+		return
+	}
+	if !c.conn.ReadLoop() {
+		c.hub.warn("ReadPump ignored: it runs already")
+	}
+}
+
+// WritePump lets what was sent go out and pings begin, and returns when the client is closed. Run it in a goroutine.
+func (c *Client) WritePump() {
+	if c == nil || c.conn == nil {
+		return
+	}
+	c.conn.StartWriting()
+	<-c.conn.Done()
+}
+
+// Serve is ReadPump and WritePump on one goroutine, which saves the memory of the other. It returns when the connection has
+// ended: nil when Close, Unregister, the hub's end or the context did that; when the peer closed or went away, the error that
+// reading it failed with (websocket.CloseStatus tells the peer's code); else an error that says what went wrong.
+func (c *Client) Serve() error {
+	if c == nil || c.conn == nil {
+		return ErrHubStopped
+	}
+	return c.conn.Serve()
+}
+
+// Send queues data for this client and never blocks; false means that the queue is full or the client closed. The caller
+// may reuse data. It passes broadcasts that the hub has not got round to yet.
+func (c *Client) Send(data []byte) bool { return c.SendErr(data) == nil }
+
+// SendErr is Send that says why not: ErrSendBufferFull or ErrHubStopped.
+func (c *Client) SendErr(data []byte) error {
+	box := c.Outbox()
+	if box == nil {
+		return ErrHubStopped
+	}
+	return box.Send(actors.NewFrame(data))
+}
+
+// Close writes what is queued, then closes the connection with 1000; it does not wait for that. It is idempotent.
+func (c *Client) Close() {
+	if box := c.Outbox(); box != nil {
+		box.Close(&actors.Close{Reason: actors.ReasonClosed})
+	}
+}
+
+// Outbox is the mailbox of the client's actor: it makes a Client an actors.Connection. nil if the client was never open.
+func (c *Client) Outbox() *actors.Outbox {
+	if c == nil || c.conn == nil {
+		return nil
+	}
+	return c.conn.Outbox()
+}
+
+// standardClient is the configuration of all clients without options.
+var standardClient = newClientConfig(nil)
+
+func clientConfig(opts []ClientOption) *clientactor.Config {
+	if len(opts) == 0 {
+		return standardClient
+	}
+	return newClientConfig(opts)
+}
+
+func newClientConfig(opts []ClientOption) *clientactor.Config {
+	c, queue := &ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}, actors.Bound{}
+	extras.Store(c, &queue)
+	defer extras.Delete(c)
+	for _, opt := range opts {
+		if opt != nil {
+			opt(c)
+		}
+	}
+	queue.Messages = orDefault(c.SendBufSize, DefaultSendBufSize)
+	if c.MaxMessageSize == 0 {
+		c.MaxMessageSize = DefaultMaxMessageSize
+	}
+	return &clientactor.Config{
+		WriteWait: orDefault(c.WriteWait, DefaultWriteWait), PingInterval: orDefault(c.PingInterval, DefaultPingInterval),
+		MaxMessageSize: c.MaxMessageSize, Queue: queue,
+	}
+}
+
+func (c *Client) handler() func([]byte) {
+	if c.hub.onMessage == nil {
+		return nil
+	}
+	return func(data []byte) { c.hub.onMessage(c, data) }
+}
+
+func (c *Client) adopt() {
+	c.hub.adopt(&actors.Adopt{Kind: "ws", Subscriber: c, Outbox: c.conn.Outbox(), Actor: c.conn.Actor()}, c.conn.Refuse)
+}

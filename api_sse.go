@@ -1,0 +1,110 @@
+package wskit
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/sseactor"
+)
+
+// SSEClient is one Server-Sent-Events stream. The zero SSEClient is closed.
+type SSEClient struct {
+	hub    *Hub
+	stream *sseactor.Stream
+}
+
+// NewSSEClient makes an SSEClient that queues up to bufSize messages (<= 0: DefaultSendBufSize) and streams nowhere; it is
+// not registered yet. AcceptSSE makes its own. With a nil hub the result is closed.
+func NewSSEClient(hub *Hub, bufSize int) *SSEClient {
+	if hub == nil {
+		hub.warn("NewSSEClient: nil hub")
+		return &SSEClient{}
+	}
+	if bufSize <= 0 {
+		bufSize = DefaultSendBufSize
+	}
+	c := &SSEClient{hub: hub, stream: sseactor.New(bufSize)}
+	c.adopt()
+	return c
+}
+
+// Send queues data for this client and never blocks; false means that the queue is full or the client closed. The caller may reuse data.
+func (c *SSEClient) Send(data []byte) bool {
+	box := c.Outbox()
+	return box != nil && box.Send(actors.NewFrame(data)) == nil
+}
+
+// Close writes what is queued, then ends the stream; it does not wait for that. It is idempotent.
+func (c *SSEClient) Close() {
+	if box := c.Outbox(); box != nil {
+		box.Close(&actors.Close{Reason: actors.ReasonClosed})
+	}
+}
+
+// Outbox is the mailbox of the stream's actor: it makes an SSEClient an actors.Connection. nil if the client was never open.
+func (c *SSEClient) Outbox() *actors.Outbox {
+	if c == nil || c.stream == nil {
+		return nil
+	}
+	return c.stream.Outbox()
+}
+
+// AcceptSSE answers the request with a stream of Server-Sent Events (WHATWG HTML, section 9.2), registers it and blocks.
+// Each message is one event of data lines, each write has DefaultWriteWait at least, and a silent stream carries a comment every
+// 15 s. It returns nil when the hub closed the stream, r.Context().Err() when the client left, or the write error.
+// On a hub WithSSEHijack it takes the connection over from net/http, if it can.
+//
+// Nothing was streamed when the error wraps ErrFlusherNotSupported (answered 500), ErrHubStopped or ErrTimeout (503).
+func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
+	if err := checkRequest(w, r, hub); err != nil {
+		return err
+	}
+	var stream interface{ Serve() error }
+	var err error
+	// To open a stream takes more stack than to wait for its end, and a goroutine keeps what it once needed.
+	if failed := hub.up().Goroutines.Isolate("AcceptSSE", func() { stream, err = openSSE(w, r, hub) }); failed != nil {
+		rethrow(failed)
+	}
+	if err != nil {
+		return err
+	}
+	return stream.Serve()
+}
+
+// openSSE registers a stream and begins to answer the request with it; an error has been answered.
+func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve() error }, error) {
+	if !sseactor.CanFlush(w) {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return nil, ErrFlusherNotSupported
+	}
+	place, err := hub.reserve(w)
+	if err != nil {
+		return nil, err
+	}
+	defer place.giveBack()
+	c := &SSEClient{hub: hub, stream: sseactor.NewServed(DefaultSendBufSize)}
+	c.adopt()
+	in := false
+	defer func() {
+		if !in { // or OnTimeout has ended this goroutine
+			c.stream.Refuse(actors.ReasonRefused)
+		}
+	}()
+	if err := place.take(c); err != nil {
+		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+		return nil, fmt.Errorf("wskit: accept SSE: %w", err)
+	}
+	in = true
+	life := hub.up().Life
+	if hub.hijackSSE {
+		if taken := c.stream.Hijack(life, w, r, DefaultWriteWait); taken != nil {
+			return taken, nil
+		}
+	}
+	return c.stream.Respond(life, w, r, DefaultWriteWait), nil
+}
+
+func (c *SSEClient) adopt() {
+	c.hub.adopt(&actors.Adopt{Kind: "sse", Subscriber: c, Outbox: c.stream.Outbox(), Actor: c.stream.Actor()}, c.stream.Refuse)
+}
