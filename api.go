@@ -14,7 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -58,17 +58,22 @@ var (
 // PanicError is how WithOnError hears of a panic in user code: where, with what value, and the stack.
 type PanicError = actors.PanicError
 
+// MissedDropsError is how WithOnError hears that WithOnDrop's callback did not keep up: how many calls of it were left out.
+type MissedDropsError = actors.MissedDropsError
+
 // Subscriber is what a hub broadcasts to. *Client and *SSEClient are; any other implementation gets an actor of its own,
 // which makes all the hub's calls of it, one at a time. One that blocks or panics harms itself alone: a panic in Send
 // unregisters it. Up to hubactor.ForeignBuf messages wait for a slow one. It must be comparable with ==.
 type Subscriber interface {
 	// Send takes a message; false means that it was dropped. data is the subscriber's own.
 	Send(data []byte) bool
-	// Close ends the subscriber. It is idempotent; the hub calls it once for each registration.
+	// Close ends the subscriber. It is idempotent; the hub calls it once for each registration (for one of those that began and
+	// ended while a Send of that subscriber blocked).
 	Close()
 }
 
-// Hub broadcasts to its subscribers. Its actors are spawned by its first use and gone when Run has returned.
+// Hub broadcasts to its subscribers. Its actors are spawned by its first use and gone when Run has returned, or, of a hub that
+// was never run, when nobody refers to it any more.
 type Hub struct {
 	cfg       hubactor.Config
 	system    *actor.ActorSystem // nil: the shared one
@@ -79,6 +84,7 @@ type Hub struct {
 
 	start   sync.Once
 	link    atomic.Pointer[actors.Link]
+	forget  runtime.Cleanup // of a hub that was never run, when nobody can reach it any more
 	running atomic.Bool
 	waits   sync.Pool // of *wait
 }
@@ -91,6 +97,7 @@ func NewHub(opts ...HubOption) *Hub {
 			opt(h)
 		}
 	}
+	h.cfg.Logger = actors.NewLog(h.cfg.Logger)
 	return h
 }
 
@@ -117,6 +124,7 @@ func (h *Hub) Run(ctx context.Context) {
 	l := h.up()
 	owner := h.attached == nil && h.running.CompareAndSwap(false, true)
 	if owner {
+		h.forget.Stop()
 		l.System.Root.Send(l.Hub, &actors.Open{})
 	} else {
 		h.warn("Run: the hub runs already")
@@ -174,7 +182,7 @@ func (h *Hub) Register(sub Subscriber) {
 }
 
 // Unregister closes sub, after what is queued for it was written, and calls OnDisconnect. Of a subscriber that the hub
-// does not know it does nothing.
+// does not know it does nothing. A Client that is in several hubs is thereby closed in all of them, and leaves them.
 func (h *Hub) Unregister(sub Subscriber) {
 	if h == nil || !usable(sub) {
 		h.warn("Unregister ignored: nil hub, or subscriber nil or not comparable")
@@ -243,12 +251,13 @@ func (h *Hub) SubscribeToRedis(ctx context.Context) {
 	}
 }
 
-// SubscriberCount is the number of subscribers now.
+// SubscriberCount is the number of subscribers now: those whose registration has returned, and who were not unregistered,
+// closed or cut off since. A connection whose socket is still being closed does not count.
 func (h *Hub) SubscriberCount() int {
 	if h == nil || h.attached == nil && h.link.Load() == nil {
 		return 0
 	}
-	return h.up().Gate.Members()
+	return h.up().Roll.Count()
 }
 
 // PID is the hub's actor, for messages of package actors. It spawns the hub if nothing has yet.
@@ -267,11 +276,13 @@ func (h *Hub) up() *actors.Link {
 		if h.system == nil {
 			h.system = actors.System()
 		}
-		pid := h.attached
-		if pid == nil {
-			pid = h.spawn()
+		if h.attached != nil {
+			h.link.Store(actors.ResolveLink(h.system, h.attached))
+			return
 		}
-		h.link.Store(actors.ResolveLink(h.system, pid))
+		l := actors.ResolveLink(h.system, h.spawn())
+		h.link.Store(l)
+		h.forget = runtime.AddCleanup(h, func(l *actors.Link) { l.System.Root.Send(l.Hub, &actors.Forget{}) }, l)
 	})
 	return h.link.Load()
 }
@@ -325,21 +336,22 @@ func (h *Hub) closeLate(sub Subscriber) {
 	}
 }
 
-// warn logs a call that was ignored. A nil hub has no logger: that is a bug in the program, for its default logger.
+// warn logs a call that was ignored.
 func (h *Hub) warn(text string) {
-	log := slog.Default()
+	log := defaultLog
 	if h != nil && h.cfg.Logger != nil {
 		log = h.cfg.Logger
-	} else if h != nil {
-		return
 	}
 	log.Warn("wskit: " + text)
 }
 
+// defaultLog is for what is asked of no hub, or of one that others made.
+var defaultLog = actors.NewLog(nil)
+
 // adopt has the hub run a connection's actor. A hub that stopped before the message was sent may not have seen it.
 func (h *Hub) adopt(m *actors.Adopt, refuse func(actors.Reason)) {
 	l := h.up()
-	m.Outbox.SetHome(l.Connections, m.Subscriber)
+	m.Outbox.SetHome(l, m.Subscriber)
 	m.Outbox.OnDrop(l.OnDrop)
 	l.System.Root.Send(l.Connections, m)
 	if l.Gate.Stopped() {

@@ -44,7 +44,7 @@ type place struct {
 
 // reserve keeps a place, or answers that there is none.
 func (h *Hub) reserve(w http.ResponseWriter) (*place, error) {
-	if h.up().Gate.Reserve() {
+	if h.up().Roll.Reserve() {
 		return &place{hub: h}, nil
 	}
 	w.Header().Set("Retry-After", "5") // seconds
@@ -62,7 +62,7 @@ func (p *place) take(sub Subscriber) error {
 // giveBack is deferred: whatever went wrong, by a panic of the caller's code too, a place that was not taken is free again.
 func (p *place) giveBack() {
 	if !p.taken {
-		p.hub.up().Gate.Unreserve()
+		p.hub.up().Roll.Unreserve()
 	}
 }
 

@@ -78,7 +78,8 @@ func more(c *ClientConfig, set func(*actors.Bound)) {
 // goroutines of their own, or Serve in one. acceptOpts may be nil; see there for cross-origin requests, which are refused by
 // default, and for compression (RFC 7692), which is off: with it, a broadcast is compressed once for all clients.
 //
-// The client is closed when ctx ends, unless ctx is the request's own context, which net/http ends with the handler.
+// The client is closed when ctx ends. The end of the request's own context, with which net/http ends the handler, does not count,
+// however many contexts stand between it and ctx; one that the caller ends while the request lives does, a deferred cancel included.
 //
 // An error has been answered: a failed upgrade by the WebSocket library, with its error; a stopped hub with 503 and an
 // error wrapping ErrHubStopped. When the hub's queue stays full the connection is closed with 1013 and the error wraps ErrTimeout.
@@ -109,7 +110,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	}
 	c.conn = conn
 	if !same(ctx, r.Context()) {
-		conn.Watch(ctx)
+		conn.Watch(ctx, r.Context())
 	}
 	c.adopt()
 	in := false
@@ -155,7 +156,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		return c
 	}
 	c.conn = clientactor.New(conn, clientConfig(opts), hub.up().Goroutines, c.handler())
-	c.conn.Watch(ctx)
+	c.conn.Watch(ctx, nil)
 	c.adopt()
 	return c
 }

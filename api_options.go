@@ -63,28 +63,38 @@ func WithSSEHijack() HubOption { return func(h *Hub) { h.hijackSSE = true } }
 func WithOnTimeout(fn func(op string)) HubOption { return func(h *Hub) { h.cfg.OnTimeout = fn } }
 
 // WithOnConnect sets what is called when a subscriber was registered. What it sends to the subscriber arrives before any
-// broadcast; broadcasts made meanwhile wait in the subscriber's queue, within its bound.
+// broadcast; broadcasts made meanwhile wait in the subscriber's queue, within its bound, and what the subscriber sends is not
+// read before it has returned.
 //
-// The callbacks WithOnConnect, WithOnDisconnect and WithOnError run one at a time in the hub's listener actor. They may
-// call the hub, and block: that delays other callbacks, and no message to anyone already connected. A panic costs that
-// call and is reported.
+// The callbacks WithOnConnect and WithOnDisconnect run one at a time (see WithCallbackConcurrency), on goroutines of the hub's.
+// They may call the hub, and block: that delays other such callbacks, and no message to anyone already connected. A panic costs
+// that call and is reported. While more than 1024 of these calls wait, those subscribers are passed over who have gone before
+// their OnConnect began: neither is called for them.
 func WithOnConnect(fn func(Subscriber)) HubOption {
 	return func(h *Hub) { h.cfg.OnConnect = subscriberFunc(fn) }
 }
 
 // WithOnDisconnect sets what is called once for each subscriber that OnConnect was called for, when it was unregistered,
-// its connection ended or the hub stopped. It is not called for subscribers still connected when a callback before it
+// its connection ended or the hub stopped; when it is called, no message of that subscriber is being handled any more. It is not called for subscribers still connected when a callback before it
 // blocks beyond the drain timeout and the process ends.
 func WithOnDisconnect(fn func(Subscriber)) HubOption {
 	return func(h *Hub) { h.cfg.OnDisconnect = subscriberFunc(fn) }
 }
 
+// WithCallbackConcurrency sets how many calls of OnConnect and OnDisconnect may run at a time. Those of one subscriber stay one after
+// the other. Default, and < 1: one at a time, in the order of registrations.
+func WithCallbackConcurrency(n int) HubOption {
+	return func(h *Hub) { h.cfg.CallbackConcurrency = n }
+}
+
 // WithOnError sets what is told of trouble that no caller can be told of: panics (err is a *PanicError and op the place,
-// such as "OnConnect"), and Redis (op is "redis"; errors.Is(err, ErrRedisGap) after an interruption).
+// such as "OnConnect"), Redis (op is "redis"; errors.Is(err, ErrRedisGap) after an interruption), and drops that OnDrop was not
+// called for (a *MissedDropsError). Its calls come one at a time, beside other callbacks.
 func WithOnError(fn func(op string, err error)) HubOption { return func(h *Hub) { h.cfg.OnError = fn } }
 
-// WithOnDrop sets what is called with each message that a subscriber's queue had no room for. It runs like WithOnConnect;
-// while more than 1024 of its calls wait, it is not called for what is dropped meanwhile. data is the callee's own.
+// WithOnDrop sets what is called with each message that a subscriber's queue had no room for. Its calls come one at a time, beside
+// other callbacks; while more than 1024 wait, it is not called for what is dropped meanwhile, and WithOnError's callback is told
+// how much that was. data is the callee's own.
 func WithOnDrop(fn func(sub Subscriber, data []byte)) HubOption {
 	return func(h *Hub) {
 		h.cfg.OnDrop = nil
@@ -101,9 +111,16 @@ func WithOnMessage(fn func(c *Client, data []byte)) HubOption {
 	return func(h *Hub) { h.onMessage = fn }
 }
 
-// WithLogger sets where the hub logs: crashes at Error with their stack, ignored calls and lost links at Warn. nil: nowhere,
-// the default.
-func WithLogger(log *slog.Logger) HubOption { return func(h *Hub) { h.cfg.Logger = log } }
+// WithLogger sets where the hub logs: crashes at Error with their stack; ignored calls, lost links and what needs a look at Warn.
+// nil: nowhere. Default: slog.Default(), at Warn and above. The handler is called on a goroutine of its own, one record at a time;
+// it may block, panic, and call the hub. While more than 1024 records wait, further ones are counted and left out.
+func WithLogger(log *slog.Logger) HubOption {
+	return func(h *Hub) {
+		if h.cfg.Logger = log; log == nil {
+			h.cfg.Logger = slog.New(slog.DiscardHandler)
+		}
+	}
+}
 
 // WithActorSystem spawns the hub in an actor system of the caller's. nil: the one that all hubs share, the default.
 func WithActorSystem(system *actor.ActorSystem) HubOption { return func(h *Hub) { h.system = system } }

@@ -22,6 +22,13 @@ var (
 	ErrRedisGap = errors.New("wskit: redis subscription was interrupted, messages of other instances may be missing")
 )
 
+// MissedDropsError says how many dropped messages OnDrop was not called for, since too many of its calls waited.
+type MissedDropsError struct{ Count int }
+
+func (e *MissedDropsError) Error() string {
+	return fmt.Sprintf("wskit: OnDrop was not called for %d more dropped messages: too many of its calls waited", e.Count)
+}
+
 // PanicError is what a recovered panic is reported as.
 type PanicError struct {
 	Op    string // where it happened: "OnConnect", "Send", an actor's name

@@ -36,11 +36,8 @@ type Gate struct {
 	waiting [ops][]*waiter  // in Enter
 	line    []*waiter       // of Submit, whatever their kind
 	inside  []Operation     // admitted before Open
+	roll    *Roll           // hears of what is admitted; may be nil
 	post    func(Operation) // to the registry; must not block, nor call the gate
-
-	capacity int // for subscribers; 0: no bound
-	reserved int // places for subscribers that are not members yet
-	members  int
 }
 
 type gateState uint8
@@ -63,48 +60,13 @@ func NewGate(register, unregister, broadcast int, post func(Operation)) *Gate {
 	return &Gate{places: [ops]int{register, unregister, broadcast}, post: post}
 }
 
-// Limit bounds the subscribers that Reserve lets in; 0: no bound. It is called before the gate is shared.
-func (g *Gate) Limit(capacity int) { g.capacity = capacity }
-
-// Reserve keeps a place for a subscriber that is about to come; false means that there is none left. Each place is given
-// back: with SetMembers by the registry that takes its registration, or with Unreserve when there will be none.
-func (g *Gate) Reserve() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.capacity > 0 && g.reserved+g.members >= g.capacity {
-		return false
-	}
-	g.reserved++
-	return true
-}
-
-// Unreserve gives a place back.
-func (g *Gate) Unreserve() {
-	g.mu.Lock()
-	g.reserved--
-	g.mu.Unlock()
-}
-
-// SetMembers notes how many members the registry has; reserved gives a place back that one of them had until now.
-func (g *Gate) SetMembers(n int, reserved bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.members = n
-	if reserved {
-		g.reserved--
-	}
-}
-
-// Members is how many members there are.
-func (g *Gate) Members() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.members
-}
+// SetRoll sets where who is subscribed is noted, by what is admitted. It is called before the gate is shared; nil: nowhere.
+func (g *Gate) SetRoll(r *Roll) { g.roll = r }
 
 // Enter admits op, waiting for a place for at most patience. The error is ErrTimeout, and then op never happens, or
 // ErrHubStopped.
 func (g *Gate) Enter(op Operation, patience time.Duration) error {
+	g.roll.look(op)
 	g.mu.Lock()
 	if admitted, err := g.admit(op); admitted || err != nil {
 		g.mu.Unlock()
@@ -121,6 +83,7 @@ func (g *Gate) EnterContext(ctx context.Context, op Operation) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	g.roll.look(op)
 	g.mu.Lock()
 	if admitted, err := g.admit(op); admitted || err != nil {
 		g.mu.Unlock()
@@ -140,6 +103,7 @@ func (g *Gate) EnterContext(ctx context.Context, op Operation) error {
 // returns or later from another goroutine. It must not block, nor call the gate. Since its caller goes on at once, what is
 // submitted is admitted in the order of the calls, also across kinds. While the gate is shut nothing is waited for.
 func (g *Gate) Submit(op Operation, patience time.Duration, done func(error)) {
+	g.roll.look(op)
 	g.mu.Lock()
 	admitted, err := false, error(nil)
 	if len(g.line) == 0 || g.state == gateStopped {
@@ -160,6 +124,7 @@ func (g *Gate) Submit(op Operation, patience time.Duration, done func(error)) {
 
 // Force admits op without a place, even when the gate has stopped: for what the hub had accepted already and must not lose.
 func (g *Gate) Force(op Operation) {
+	g.roll.look(op)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.taken[op.Op()]++ // the registry will give it back
@@ -197,6 +162,9 @@ func (g *Gate) Stop() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	first := g.state != gateStopped
+	if g.state == gateShut {
+		g.inside = nil // it was never opened, and nothing of it happens
+	}
 	g.state = gateStopped
 	for _, queue := range []*[]*waiter{&g.waiting[OpRegister], &g.waiting[OpUnregister], &g.waiting[OpBroadcast], &g.line} {
 		for _, w := range *queue {
@@ -228,6 +196,7 @@ func (g *Gate) admit(op Operation) (admitted bool, err error) {
 }
 
 func (g *Gate) enter(op Operation) {
+	g.roll.note(op)
 	if g.state == gateShut {
 		g.inside = append(g.inside, op)
 		return

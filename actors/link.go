@@ -16,6 +16,8 @@ type Link struct {
 	Hub, Listener, Connections, Registry *actor.PID
 	Redis                                *actor.PID // nil without Redis
 	System                               *actor.ActorSystem
+	Roll                                 *Roll
+	Greets                               bool // there is an OnConnect, which comes before all else
 	Gate                                 *Gate
 	Goroutines                           *Runner         // for what may block; closed when the hub has ended
 	Life                                 context.Context // ends when the hub has ended
@@ -44,8 +46,10 @@ func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {
 	end()
 	gate := NewGate(0, 0, 0, func(Operation) {})
 	gate.Stop()
-	return &Link{
+	l := &Link{
 		Hub: pid, Listener: pid, Connections: pid, Registry: pid, System: system, Gate: gate, Goroutines: NewRunner(0, false),
 		Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout,
 	}
+	l.Roll = NewRoll(l, 0, 1)
+	return l
 }

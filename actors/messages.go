@@ -28,10 +28,14 @@ type (
 	// Close. Nothing comes back; a Connected event follows.
 	Register struct {
 		Subscriber Subscriber
-		Reserved   bool // a place was reserved at the Gate; the registry gives it back
+		Reserved   bool // a place was reserved on the Roll, which this registration takes
+		entry
 	}
 	// Unregister takes Subscriber out and closes it. A Disconnected event follows, if it was a member.
-	Unregister struct{ Subscriber Subscriber }
+	Unregister struct {
+		Subscriber Subscriber
+		entry
+	}
 	// Broadcast sends a frame to every member.
 	Broadcast struct{ Frame *Frame }
 	// Publish sends a frame to every member of every hub on the same Redis channel; without Redis it is Broadcast.
@@ -46,6 +50,8 @@ type (
 	Unsubscribe struct{}
 	// Open starts a hub that was spawned shut.
 	Open struct{}
+	// Forget ends a hub that was never opened and that nobody can reach any more; what it was asked for does not happen.
+	Forget struct{}
 	// Count asks for the number of members.
 	Count struct{ Reply chan<- int }
 	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. A Timeout shortens the hub's own.
@@ -85,8 +91,11 @@ type Member struct {
 	Outbox     *Outbox
 }
 
-// To the registry, from connections: this connection's actor has ended.
+// To the registry, from an Outbox that was closed: its end has begun.
 type Left struct{ Member }
+
+// IgnoreDeadLetterLogging keeps protoactor silent about one that ends after its hub.
+func (*Left) IgnoreDeadLetterLogging() {}
 
 // To a connection, through its Outbox.
 type (
@@ -101,10 +110,10 @@ type (
 )
 
 // To each child of the hub, from the hub when it stops: finish what you have accepted, by Deadline at the latest; then
-// send on Done. Children are asked one after the other, last started first.
+// send on Done. Children are asked one after the other, last started first. At Limit nobody waits for them any more.
 type Drain struct {
-	Deadline time.Time
-	Done     chan<- struct{}
+	Deadline, Limit time.Time
+	Done            chan<- struct{}
 }
 
 // Lifecycle events: to the listener, which runs the user's callbacks for them and passes them on to the hub's Events PID.

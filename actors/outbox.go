@@ -25,16 +25,19 @@ type Outbox struct {
 	onDrop    func(Subscriber, *Frame) // nil: nobody is told
 	dropped   int                      // in the current episode
 	reason    Reason
+	enrolled  bool // on its hub's Roll
 	holding   bool
+	handling  bool // between BeginMessage and EndMessage
 	paused    bool
 	joined    bool
 	running   bool // a run is scheduled or under way
 	started   bool // Start was called: no message may overtake Started
 	suspended bool // the actor failed and its supervisor has not decided yet
 	gone      bool // the actor has stopped
-	cut       func()
-	home      *actor.PID
-	owner     Subscriber
+
+	link  *Link // of the hub whose connections run the actor; nil: it is nobody's
+	owner Subscriber
+	rare  *rare // nil while there is nothing in it
 
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
@@ -109,6 +112,7 @@ func (o *Outbox) Release() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.holding = false
+	o.wake()
 	switch {
 	case o.held == nil:
 	case o.queue == nil:
@@ -150,37 +154,32 @@ func (o *Outbox) close(m *Close) bool {
 	if o.reason != ReasonNone {
 		return false
 	}
-	o.reason = max(m.Reason, ReasonClosed) // ReasonNone would mean open
+	o.end(max(m.Reason, ReasonClosed)) // ReasonNone would mean open
 	o.endEpisode()
 	o.control = append(o.control, m)
 	o.schedule()
 	return true
 }
 
-// SetHome says whose actor this is the mailbox of: owner's, a child of that hub's connections. It is called before the outbox is shared.
-func (o *Outbox) SetHome(connections *actor.PID, owner Subscriber) {
-	o.home, o.owner = connections, owner
-}
-
-// At reports whether connections is the outbox's home.
-func (o *Outbox) At(connections *actor.PID) bool { return o.home == connections }
-
 // OnDrop sets what is told of each message that is dropped, from whatever goroutine and with the outbox locked. It is called
 // before the outbox is shared; nil: nobody is told.
 func (o *Outbox) OnDrop(told func(Subscriber, *Frame)) { o.onDrop = told }
 
-// OnAbort sets what Abort calls: it frees an actor that a write blocks, without waiting. nil: nothing.
+// OnAbort sets what Abort calls: it frees an actor that a write blocks, without waiting.
 func (o *Outbox) OnAbort(cut func()) {
 	o.mu.Lock()
-	o.cut = cut
+	o.rarely().cut = cut
 	o.mu.Unlock()
 }
 
 // Abort has the actor end now, even one that is blocked writing: it posts an *Abort.
 func (o *Outbox) Abort() {
 	o.PostUserMessage(&Abort{})
+	var cut func()
 	o.mu.Lock()
-	cut := o.cut
+	if o.rare != nil {
+		cut = o.rare.cut
+	}
 	o.mu.Unlock()
 	if cut != nil {
 		cut()
@@ -199,22 +198,6 @@ func (o *Outbox) Drained() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.queue == nil && o.held == nil
-}
-
-// SetJoined notes whether the connection is a member of its hub, and reports what it was before. The note outlives the
-// registry's actor: it is what OnConnect and OnDisconnect are paired by.
-func (o *Outbox) SetJoined(joined bool) (before bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	before, o.joined = o.joined, joined
-	return before
-}
-
-// Joined reports whether the connection is a member of its hub.
-func (o *Outbox) Joined() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.joined
 }
 
 // RunOn has the actor run on d in place of the dispatcher of its props. It is called before the outbox is shared.
@@ -266,14 +249,17 @@ func (o *Outbox) Discard() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.reason == ReasonNone {
-		o.reason = ReasonClosed
+		o.end(ReasonClosed)
 	}
 	for _, m := range o.control {
 		if m, ok := m.(*Overflowed); ok {
 			o.dropped += m.Count
 		}
 	}
-	o.queue, o.held, o.control, o.cut, o.onDrop = nil, nil, nil, nil, nil
+	o.queue, o.held, o.control, o.onDrop = nil, nil, nil, nil
+	if o.rare != nil {
+		o.rare.cut = nil
+	}
 	o.gone = true
 	if !o.running {
 		o.detach()

@@ -73,12 +73,17 @@ func (r *Runner) Isolate(op string, fn func()) error {
 		return nil
 	}
 	done := make(chan error, 1)
+	r.Start(op, fn, func(err error) { done <- err })
+	return <-done
+}
+
+// Start is Isolate that does not wait: done is called with what Isolate would return, on that goroutine.
+func (r *Runner) Start(op string, fn func(), done func(error)) {
 	r.Schedule(func() {
 		err := NewGoexitError(op)
-		defer func() { done <- err }()
+		defer func() { done(err) }()
 		err = Fence(op, fn)
 	})
-	return <-done
 }
 
 // Close ends the goroutines that wait. What is scheduled later runs all the same.

@@ -111,11 +111,17 @@ func (c *Conn) attach(ws *websocket.Conn) {
 	ws.SetReadLimit(max(c.cfg.MaxMessageSize, -1))
 }
 
-// Watch closes the connection when ctx ends. It is called once, before the connection is shared.
-func (c *Conn) Watch(ctx context.Context) {
-	if ctx.Done() != nil {
-		c.unwatch = context.AfterFunc(ctx, func() { c.box.Close(&actors.Close{Reason: actors.ReasonContext}) })
+// Watch closes the connection when ctx ends, but not when that is because request has, which may be nil. It is called once,
+// before the connection is shared.
+func (c *Conn) Watch(ctx, request context.Context) {
+	if ctx.Done() == nil {
+		return
 	}
+	c.unwatch = context.AfterFunc(ctx, func() {
+		if request == nil || request.Err() == nil {
+			c.box.Close(&actors.Close{Reason: actors.ReasonContext})
+		}
+	})
 }
 
 // Outbox is where the connection's frames and control messages go.

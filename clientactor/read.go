@@ -25,6 +25,7 @@ func (c *Conn) ReadLoop() bool {
 	if !c.reading.CompareAndSwap(false, true) {
 		return false
 	}
+	c.box.AwaitRelease() // what the peer says is for after OnConnect
 	c.read()
 	return true
 }
@@ -70,6 +71,7 @@ func (c *Conn) take() {
 		case opRead:
 			c.crashed(actors.NewGoexitError(opRead))
 		case opMessage:
+			c.box.EndMessage()
 			c.box.PostUserMessage(&userPanic{opMessage, actors.NewGoexitError(opMessage)})
 		}
 	}()
@@ -86,11 +88,13 @@ func (c *Conn) take() {
 			at = ""
 			return
 		}
-		if data == nil {
+		if data == nil || !c.box.BeginMessage() {
 			continue
 		}
 		at = opMessage
-		if crash := actors.Fence(opMessage, func() { c.message(data) }); crash != nil {
+		crash := actors.Fence(opMessage, func() { c.message(data) })
+		c.box.EndMessage()
+		if crash != nil {
 			c.box.PostUserMessage(&userPanic{opMessage, crash})
 		}
 		at = opRead

@@ -29,13 +29,20 @@ type Config struct {
 	// DrainTimeout bounds how long a stop takes. <= 0: actors.DefaultDrainTimeout (5 s).
 	DrainTimeout time.Duration
 
-	// The callbacks run one at a time in the listener. They may block, and call the hub: that delays other callbacks
-	// and no message. A panic ends that call and is reported. Any of them may be nil.
+	// The callbacks run on goroutines of the hub's. They may block, and call the hub: that delays other callbacks and no
+	// message to anybody who is connected. A panic ends that call and is reported. Any of them may be nil.
+	//
+	// OnConnect and OnDisconnect run in the order of what they are about, CallbackConcurrency at a time, those of one
+	// subscriber one after the other. While more than 1024 wait, those who are gone before their OnConnect began are passed over.
 	OnConnect    func(actors.Subscriber)
 	OnDisconnect func(actors.Subscriber)
-	OnError      func(op string, err error)
-	// OnDrop is told of each message that was dropped because a subscriber's queue was full. While more than
-	// 1024 of these calls wait, messages dropped are counted (see actors.Dropped) and OnDrop is not called for them.
+	// CallbackConcurrency is how many calls of OnConnect and OnDisconnect run at a time. < 1: one, the default.
+	CallbackConcurrency int
+	// OnError runs one call at a time, beside the others.
+	OnError func(op string, err error)
+	// OnDrop is told of each message that was dropped because a subscriber's queue was full, one call at a time, beside the
+	// others. While more than 1024 of these calls wait it is not called; how often is told to OnError, as an
+	// *actors.MissedDropsError.
 	OnDrop func(s actors.Subscriber, data []byte)
 	// OnTimeout is told that an operation ("register", "unregister", "broadcast") gave up waiting. For operations sent
 	// as messages it runs in the listener, for function calls on the caller's goroutine before the call returns.
@@ -43,7 +50,7 @@ type Config struct {
 
 	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, Subscribed), beside the callbacks.
 	Events *actor.PID
-	// Logger is silent by default.
+	// Logger gets warnings and errors, on a goroutine of its own. nil: slog.Default().
 	Logger *slog.Logger
 	// Redis makes the spec of the child that links the hub to Redis, as redisactor.Spec does; nil: no Redis.
 	Redis func(*actors.Link) actors.Spec
@@ -61,9 +68,7 @@ func (c Config) withDefaults() Config {
 		c.DrainTimeout = actors.DefaultDrainTimeout
 	}
 	c.DrainTimeout = min(c.DrainTimeout, 365*24*time.Hour) // adding to it must not overflow
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = actors.NewLog(c.Logger)
 	return c
 }
 

@@ -90,7 +90,7 @@ func (c *connections) Receive(ctx actor.Context) {
 func (c *connections) adopt(ctx actor.Context, m *actors.Adopt) {
 	isForeign := m.Kind == foreignKind
 	if isForeign && c.foreign[m.Subscriber] != nil {
-		c.parked = append(c.parked, m) // Close comes before the next Send: one actor after the other
+		c.park(m)
 		return
 	}
 	c.serial++
@@ -123,12 +123,31 @@ func (c *connections) ended(ctx actor.Context, who *actor.PID) {
 	if n := e.Outbox.Unreported(); n > 0 {
 		ctx.Send(c.link.Listener, &actors.Dropped{Subscriber: e.Subscriber, Count: n})
 	}
-	ctx.Send(c.link.Registry, &actors.Left{Member: e.Member})
 	if len(c.entries) == 0 {
 		// Maps keep the room of their busiest hour.
 		c.entries, c.foreign = map[string]*entry{}, map[actors.Subscriber]*entry{}
 		c.drained(ctx)
 	}
+}
+
+// maxParked is how many registrations of one foreign subscriber wait for the end of the one before them.
+const maxParked = 1024
+
+// park keeps a foreign subscriber that came again before it had quite left: Close comes before the next Send, so it is one actor
+// after the other. Of one that comes and goes again and again while a Send blocks, those are forgotten that have gone.
+func (c *connections) park(m *actors.Adopt) {
+	n := 0
+	for _, each := range c.parked {
+		if each.Subscriber == m.Subscriber {
+			n++
+		}
+	}
+	if n >= maxParked {
+		c.parked = slices.DeleteFunc(c.parked, func(each *actors.Adopt) bool {
+			return each.Subscriber == m.Subscriber && each.Outbox.Reason() != actors.ReasonNone
+		})
+	}
+	c.parked = append(c.parked, m)
 }
 
 func (c *connections) unpark(ctx actor.Context, sub actors.Subscriber) {
@@ -182,7 +201,7 @@ func (c *connections) overdue(ctx actor.Context, m *overdue) {
 	for _, e := range c.entries {
 		e.Outbox.Abort()
 	}
-	c.remind(ctx, grace/2, &overdue{last: true})
+	c.remind(ctx, time.Until(c.draining.Limit)/2, &overdue{last: true})
 }
 
 func (c *connections) remind(ctx actor.Context, after time.Duration, m *overdue) {

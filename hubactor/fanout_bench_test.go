@@ -51,7 +51,7 @@ func BenchmarkFanOut(b *testing.B) {
 				all := &tally{done: make(chan struct{}, 1)}
 				for range members {
 					c := &counter{&conn{box: actors.NewOutbox(256)}, all}
-					c.box.SetHome(h.link.Connections, c)
+					c.box.SetHome(h.link, c)
 					c.box.Resume()
 					h.system.Root.Send(h.link.Connections, &actors.Adopt{Kind: "bench", Subscriber: c, Outbox: c.box, Actor: c})
 					h.send(&actors.Register{Subscriber: c})

@@ -24,12 +24,7 @@ type foreign struct {
 	closed  bool
 }
 
-func newForeign(link *actors.Link, sub actors.Subscriber) *actors.Adopt {
-	box := actors.NewOutbox(ForeignBuf)
-	box.SetHome(link.Connections, sub)
-	box.OnDrop(link.OnDrop)
-	box.Resume()
-	box.RunOn(link.Goroutines) // user code may block
+func newForeign(link *actors.Link, sub actors.Subscriber, box *actors.Outbox) *actors.Adopt {
 	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: &foreign{link: link, sub: sub, box: box}}
 }
 

@@ -7,14 +7,21 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 )
 
-// grace is what a stop may take beyond the drain timeout before whoever still blocks is left behind.
-const grace = 250 * time.Millisecond
+const (
+	// grace is how much of the drain timeout, a quarter of it at most, is kept for cutting off what is not done by then.
+	grace = 250 * time.Millisecond
+	// runWithin is how soon a hub that is used is expected to run.
+	runWithin = 5 * time.Second
+	// flushWithin is how long the end of a hub waits for what it has logged to be handled.
+	flushWithin = 100 * time.Millisecond
+)
 
 // hub is the root of the tree. It supervises, passes operations to the gate, and does nothing else.
 type hub struct {
@@ -23,10 +30,16 @@ type hub struct {
 	link  *actors.Link
 	specs []actors.Spec
 
-	end      context.CancelFunc
-	late     *time.Timer // finishes a stop that takes too long
-	stopping bool
+	end       context.CancelFunc
+	missed    *atomic.Int64 // drops that OnDrop was not called for
+	idle      *time.Timer   // warns that nobody runs the hub; nil: it runs
+	late      *time.Timer   // finishes a stop that takes too long
+	stopping  bool
+	forgotten bool
 }
+
+// notRun, from a timer of the hub's: it is in use, and should have been opened by now.
+type notRun struct{}
 
 // Props makes a hub to be spawned as the child of any actor, or as a root. However it is stopped, by actors.Shutdown, by
 // Stop or Poison, or with its parent, it drains first.
@@ -40,7 +53,7 @@ func (h *hub) tree() []actors.Spec {
 		{
 			Name: "listener", Kind: actors.Permanent, Recovery: actors.Restart,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  listenerProps(h.cfg, h.link),
+			Props:  listenerProps(h.cfg, h.link, h.missed),
 		},
 		{
 			// Resumed, not restarted: its state is nothing but its children, and protoactor stops them on a restart.
@@ -72,6 +85,7 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actor.Stopping, *actor.Restarting:
 		h.drain(ctx)
 	case *actor.Stopped:
+		actors.FlushLog(h.cfg.Logger, flushWithin)
 		h.late.Stop()
 		h.end()
 		h.link.Goroutines.Close()
@@ -86,7 +100,14 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actors.Describe:
 		answer(m.Reply, h.link)
 	case *actors.Open:
-		h.link.Gate.Open()
+		h.open()
+	case *actors.Forget:
+		h.forgotten = true
+		ctx.Stop(ctx.Self())
+	case notRun:
+		if h.idle != nil {
+			h.cfg.Logger.Warn("wskit: the hub is in use but does not run: call Run or Serve, in a goroutine of its own", "hub", ctx.Self().Id)
+		}
 	case *actors.Register:
 		h.register(ctx, m)
 	case *actors.Unregister:
@@ -106,7 +127,7 @@ func (h *hub) Receive(ctx actor.Context) {
 			ctx.Send(h.link.Redis, m)
 		}
 	case *actors.Count:
-		answer(m.Reply, h.link.Gate.Members())
+		answer(m.Reply, h.link.Roll.Count())
 	case *actors.Tree:
 		h.list(ctx, m)
 	case *actors.Shutdown:
@@ -145,11 +166,12 @@ func (h *hub) start(ctx actor.Context) {
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
 		Goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
 		Life:       life, Done: life.Done(),
-		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout,
+		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
 	}
-	h.link.Gate.Limit(h.cfg.MaxSubscribers)
+	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
+	h.link.Gate.SetRoll(h.link.Roll)
 	if h.cfg.OnDrop != nil {
-		h.link.OnDrop = dropTeller(system.Root, h.link.Listener)
+		h.link.OnDrop, h.missed = dropTeller(system.Root, h.link.Listener)
 	}
 	if h.cfg.Redis != nil {
 		h.link.Redis = child("redis")
@@ -169,7 +191,22 @@ func (h *hub) start(ctx actor.Context) {
 		panic(err)
 	}
 	if !h.cfg.Shut {
-		h.link.Gate.Open()
+		h.open()
+		return
+	}
+	h.idle = time.AfterFunc(runWithin, func() { system.Root.Send(self, notRun{}) })
+}
+
+func (h *hub) open() {
+	h.link.Gate.Open()
+	h.awake()
+}
+
+// awake ends the wait for somebody who runs the hub.
+func (h *hub) awake() {
+	if h.idle != nil {
+		h.idle.Stop()
+		h.idle = nil
 	}
 }
 
@@ -217,8 +254,12 @@ func (h *hub) drain(ctx actor.Context) {
 	}
 	h.stopping = true
 	h.Halt()
-	deadline := time.Now().Add(h.cfg.DrainTimeout)
-	h.link.Gate.Open() // what was queued before Open was accepted too
+	h.awake()
+	limit := time.Now().Add(h.cfg.DrainTimeout)
+	deadline := limit.Add(-min(grace, h.cfg.DrainTimeout/4))
+	if !h.forgotten {
+		h.link.Gate.Open() // what was queued before Open was accepted too
+	}
 	h.link.Gate.Stop()
 	for _, spec := range slices.Backward(h.specs) {
 		pid := actor.NewPID(ctx.Self().Address, ctx.Self().Id+"/"+spec.Name)
@@ -226,8 +267,8 @@ func (h *hub) drain(ctx actor.Context) {
 			continue
 		}
 		done := make(chan struct{}, 1)
-		ctx.Send(pid, &actors.Drain{Deadline: deadline, Done: done})
-		patience := time.NewTimer(time.Until(deadline) + grace)
+		ctx.Send(pid, &actors.Drain{Deadline: deadline, Limit: limit, Done: done})
+		patience := time.NewTimer(time.Until(limit))
 		select {
 		case <-done:
 		case <-patience.C:
@@ -236,7 +277,7 @@ func (h *hub) drain(ctx actor.Context) {
 		patience.Stop()
 	}
 	// A child that user code blocks keeps the tree from ending; nobody shall wait for that.
-	h.late = time.AfterFunc(grace, h.end)
+	h.late = time.AfterFunc(time.Until(limit), h.end)
 }
 
 func (h *hub) list(ctx actor.Context, m *actors.Tree) {

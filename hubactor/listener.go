@@ -2,103 +2,205 @@ package hubactor
 
 import (
 	"bytes"
+	"container/list"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 )
 
-// listener runs the user's callbacks, one at a time and fenced, and passes lifecycle events on. It may be blocked for as
-// long as a callback likes: nobody waits for it but other callbacks.
-type listener struct {
-	cfg  Config
-	link *actors.Link
+// listener has the user's callbacks called, fenced, on goroutines of their own, and passes lifecycle events on. It is never
+// blocked itself: whatever a callback does, nobody waits for it but the callbacks behind it in its lane.
+type listener struct{ *callbacks }
+
+// callbacks is what one incarnation of the listener leaves to the next.
+type callbacks struct {
+	cfg     Config
+	link    *actors.Link
+	self    *actor.PID
+	members *lane // OnConnect and OnDisconnect
+	drops   *lane // OnDrop
+	others  *lane // OnError, OnTimeout
+
+	greetings map[*actors.Outbox]*list.Element // each OnConnect that waits
+	owed      int                              // those who were connected, and not disconnected
+	missed    *atomic.Int64                    // drops that OnDrop was not called for
+	drain     *actors.Drain                    // nil until the hub stops
 }
 
-// dropped, from an outbox: a message found no room.
-type dropped struct {
-	sub     actors.Subscriber
-	frame   *actors.Frame
-	waiting *atomic.Int64 // how many of these there are
-}
+// maxWaiting is how many callbacks of members wait before those are passed over who were gone before their OnConnect began: with
+// a callback that blocks the others would be remembered for ever.
+const maxWaiting = 1024
+
+// To the listener.
+type (
+	// dropped, from an outbox: a message found no room.
+	dropped struct {
+		sub     actors.Subscriber
+		frame   *actors.Frame
+		waiting *atomic.Int64 // how many of these there are
+	}
+	// timedOut, from the hub: an operation that came as a message found no place in time.
+	timedOut struct{ op actors.Op }
+	// ran, from the goroutine that ran it: a callback has returned.
+	ran struct {
+		*task
+		in  *lane
+		err error
+	}
+)
+
+// IgnoreDeadLetterLogging is for a callback that returns after its hub has ended.
+func (*ran) IgnoreDeadLetterLogging() {}
 
 // maxDrops is how many dropped messages wait for OnDrop.
 const maxDrops = 1024
 
-// dropTeller is what has OnDrop called for what outboxes drop.
-func dropTeller(root *actor.RootContext, listener *actor.PID) func(actors.Subscriber, *actors.Frame) {
-	waiting := new(atomic.Int64)
+// dropTeller is what has OnDrop called for what outboxes drop, and the number of those it was too much for.
+func dropTeller(root *actor.RootContext, listener *actor.PID) (tell func(actors.Subscriber, *actors.Frame), missed *atomic.Int64) {
+	waiting, missed := new(atomic.Int64), new(atomic.Int64)
 	return func(sub actors.Subscriber, f *actors.Frame) {
 		if waiting.Add(1) > maxDrops {
 			waiting.Add(-1)
+			missed.Add(1)
 			return
 		}
 		root.Send(listener, &dropped{sub, f, waiting})
+	}, missed
+}
+
+func listenerProps(cfg Config, link *actors.Link, missed *atomic.Int64) *actor.Props {
+	c := &callbacks{
+		cfg: cfg, link: link, self: link.Listener, missed: missed, greetings: map[*actors.Outbox]*list.Element{},
+		members: newLane(cfg.CallbackConcurrency), drops: newLane(1), others: newLane(1),
 	}
+	return actor.PropsFromProducer(func() actor.Actor { return listener{c} }, actor.WithDispatcher(link.Goroutines))
 }
 
-// timedOut, from the hub: an operation that came as a message found no place in time.
-type timedOut struct{ op actors.Op }
-
-func listenerProps(cfg Config, link *actors.Link) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &listener{cfg: cfg, link: link} }, actor.WithDispatcher(link.Goroutines))
-}
-
-func (l *listener) Receive(ctx actor.Context) {
+func (l listener) Receive(ctx actor.Context) {
 	defer actors.Trace(ctx.Self().Id)
 	switch m := ctx.Message().(type) {
 	case *actors.Connected:
-		l.connected(ctx, m)
+		l.connected(m)
 	case *actors.Disconnected:
-		if l.cfg.OnDisconnect != nil {
-			l.run(ctx, "OnDisconnect", func() { l.cfg.OnDisconnect(m.Subscriber) })
-		}
-		l.pass(ctx, m)
+		l.disconnected(m)
 	case *actors.Dropped, *actors.Subscribed:
-		l.pass(ctx, m)
+		l.pass(m)
 	case *actors.Failed:
-		l.failed(ctx, m)
+		l.failed(m)
 	case *dropped:
-		m.waiting.Add(-1)
-		l.run(ctx, "OnDrop", func() { l.cfg.OnDrop(m.sub, bytes.Clone(m.frame.Payload())) })
+		l.dropped(m)
 	case *timedOut:
 		if l.cfg.OnTimeout != nil {
-			l.run(ctx, "OnTimeout", func() { l.cfg.OnTimeout(m.op.String()) })
+			l.others.add(&task{op: "OnTimeout", fn: func() { l.cfg.OnTimeout(m.op.String()) }})
+			l.run(l.others)
 		}
+	case *ran:
+		l.ran(m)
 	case *actors.Drain:
-		m.Done <- struct{}{}
+		l.drain = m
 	case *actors.Crash:
 		panic(m.Reason)
 	}
-}
-
-func (l *listener) connected(ctx actor.Context, m *actors.Connected) {
-	defer m.Outbox.Release()
-	if l.cfg.OnConnect != nil {
-		l.run(ctx, "OnConnect", func() { l.cfg.OnConnect(m.Subscriber) })
+	if l.drain != nil && l.owed == 0 && l.members.idle() && l.drops.idle() && l.others.idle() {
+		answer(l.drain.Done, struct{}{})
+		l.drain = nil
 	}
-	l.pass(ctx, m)
 }
 
-func (l *listener) failed(ctx actor.Context, m *actors.Failed) {
-	if l.cfg.OnError != nil {
-		if err := l.link.Goroutines.Isolate("OnError", func() { l.cfg.OnError(m.Op, m.Err) }); err != nil {
-			actors.UserFailed("OnError", err).Log(l.cfg.Logger) // telling OnError would not help
+func (c *callbacks) connected(m *actors.Connected) {
+	c.owed++
+	t := &task{of: m.Subscriber, op: "OnConnect", then: func() { c.pass(m) }, box: m.Outbox}
+	if c.cfg.OnConnect != nil {
+		t.fn = func() {
+			defer m.Outbox.Release()
+			c.cfg.OnConnect(m.Subscriber)
 		}
 	}
-	l.pass(ctx, m)
+	c.greetings[m.Outbox] = c.members.add(t)
+	c.run(c.members)
 }
 
-func (l *listener) run(ctx actor.Context, op string, fn func()) {
-	if err := l.link.Goroutines.Isolate(op, fn); err != nil {
-		f := actors.UserFailed(op, err)
-		f.Log(l.cfg.Logger)
-		l.failed(ctx, f)
+func (c *callbacks) disconnected(m *actors.Disconnected) {
+	c.owed--
+	if e := c.greetings[m.Outbox]; e != nil && c.members.waiting.Len() > maxWaiting {
+		c.members.remove(e)
+		delete(c.greetings, m.Outbox)
+		m.Outbox.Release()
+		return
+	}
+	t := &task{of: m.Subscriber, op: "OnDisconnect", then: func() { c.pass(m) }}
+	if c.cfg.OnDisconnect != nil {
+		t.fn = func() { c.cfg.OnDisconnect(m.Subscriber) }
+	}
+	c.members.add(t)
+	c.run(c.members)
+}
+
+func (c *callbacks) dropped(m *dropped) {
+	c.drops.add(&task{
+		op: "OnDrop",
+		fn: func() {
+			m.waiting.Add(-1)
+			c.cfg.OnDrop(m.sub, bytes.Clone(m.frame.Payload()))
+		},
+		then: func() {
+			if n := c.missed.Load(); n > 0 && c.drops.waiting.Len() == 0 {
+				c.missed.Add(-n)
+				f := &actors.Failed{Op: "OnDrop", Err: &actors.MissedDropsError{Count: int(n)}, Action: actors.ActResume, Attempt: 1}
+				f.Log(c.cfg.Logger)
+				c.failed(f)
+			}
+		},
+	})
+	c.run(c.drops)
+}
+
+func (c *callbacks) failed(m *actors.Failed) {
+	t := &task{op: "OnError", then: func() { c.pass(m) }}
+	if c.cfg.OnError != nil {
+		t.fn = func() { c.cfg.OnError(m.Op, m.Err) }
+	}
+	c.others.add(t)
+	c.run(c.others)
+}
+
+// run starts what may run in a lane now.
+func (c *callbacks) run(in *lane) {
+	root := c.link.System.Root
+	for t := in.take(); t != nil; t = in.take() {
+		if t.box != nil {
+			delete(c.greetings, t.box)
+		}
+		if t.fn == nil {
+			c.finish(t, in, nil)
+			continue
+		}
+		c.link.Goroutines.Start(t.op, t.fn, func(err error) { root.Send(c.self, &ran{t, in, err}) })
 	}
 }
 
-func (l *listener) pass(ctx actor.Context, event any) {
-	if l.cfg.Events != nil {
-		ctx.Send(l.cfg.Events, event)
+func (c *callbacks) ran(m *ran) {
+	c.finish(m.task, m.in, m.err)
+	c.run(m.in)
+}
+
+func (c *callbacks) finish(t *task, in *lane, err error) {
+	in.done(t)
+	if err != nil {
+		f := actors.UserFailed(t.op, err)
+		f.Log(c.cfg.Logger)
+		if t.op != "OnError" { // telling OnError would not help
+			c.failed(f)
+		}
+	}
+	if t.then != nil {
+		t.then()
+	}
+}
+
+func (c *callbacks) pass(event any) {
+	if c.cfg.Events != nil {
+		c.link.System.Root.Send(c.cfg.Events, event)
 	}
 }

@@ -1,9 +1,6 @@
 package hubactor_test
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,28 +18,15 @@ func TestAFloodOfBroadcastsDoesNotOverrunConnectionsThatKeepUp(t *testing.T) {
 }
 
 func TestAFloodWaitsForConnectionsWhoseActorsAreStillToBeSpawned(t *testing.T) {
-	busy := make(chan struct{})
-	h := spawn(t, hubactor.Config{Logger: slog.New(waits{until: busy})})
+	h := spawn(t, hubactor.Config{})
 	first := newSub() // when it has come and gone, the registry runs, and asks connections no more who is there
 	h.send(&actors.Register{Subscriber: first})
 	h.send(&actors.Unregister{Subscriber: first})
 	first.got.await(t, 1)
-	h.system.Root.Send(h.link.Connections, &actors.Failed{Op: "test", Err: errors.New("to be logged"), Action: actors.ActStop})
-	time.AfterFunc(100*time.Millisecond, func() { close(busy) })
+	busy := make(chan []actors.Member) // keeps connections until somebody takes the answer
+	h.system.Root.Send(h.link.Connections, &actors.Members{Reply: busy})
+	time.AfterFunc(100*time.Millisecond, func() { <-busy })
 	flood(t, h, actors.Connections(), 2000)
-}
-
-// waits is a logger that keeps whoever logs waiting.
-type waits struct {
-	slog.Handler
-	until <-chan struct{}
-}
-
-func (waits) Enabled(context.Context, slog.Level) bool { return true }
-
-func (w waits) Handle(context.Context, slog.Record) error {
-	<-w.until
-	return nil
 }
 
 // flood registers connections and broadcasts to them as fast as the hub takes it, which is to cost them no message.
@@ -52,7 +36,7 @@ func flood(t *testing.T, h *hub, on actor.Dispatcher, broadcasts int) {
 	var dropped atomic.Int64
 	for range members {
 		c := &counter{&conn{box: actors.NewOutbox(actors.DefaultSendBufSize)}, all}
-		c.box.SetHome(h.link.Connections, c)
+		c.box.SetHome(h.link, c)
 		c.box.OnDrop(func(actors.Subscriber, *actors.Frame) {
 			dropped.Add(1)
 			all.delivered(1)

@@ -16,7 +16,7 @@ type registry struct {
 	ahead   int             // messages posted since connections were last known to have had their turn
 	fresh   bool            // somebody was registered since then, whose actor may be still to be spawned
 	members []*member       // in no particular order: the last takes the place of one that leaves
-	index   map[actors.Subscriber]*member
+	index   map[*actors.Outbox]*member
 }
 
 // fanOut, from itself, comes when the broadcasts that waited along with the first have been taken.
@@ -54,7 +54,7 @@ func (r *registry) Receive(ctx actor.Context) {
 	case *actors.Register:
 		r.register(ctx, m)
 	case *actors.Unregister:
-		if each := r.index[m.Subscriber]; each != nil {
+		if each := r.index[m.Outbox()]; each != nil {
 			each.Outbox.Close(&actors.Close{Reason: actors.ReasonUnregistered})
 			r.remove(ctx, each.Member)
 		}
@@ -122,75 +122,55 @@ func (r *registry) rebuild(ctx actor.Context) {
 		panic(errors.New("wskit: registry got no answer from connections"))
 	}
 	r.members = make([]*member, 0, len(list))
-	r.index = make(map[actors.Subscriber]*member, len(list))
+	r.index = make(map[*actors.Outbox]*member, len(list))
 	for _, each := range list {
 		r.add(each)
 	}
-	r.link.Gate.SetMembers(len(r.members), false)
 }
 
 func (r *registry) register(ctx actor.Context, m *actors.Register) {
-	reserved := m.Reserved
-	defer func() {
-		if reserved {
-			r.link.Gate.Unreserve()
-		}
-	}()
-	if old := r.index[m.Subscriber]; old != nil {
-		if old.Outbox.Reason() == actors.ReasonNone {
-			return
-		}
-		r.remove(ctx, old.Member) // it is on its way out
-	}
-	var box *actors.Outbox
-	if c, ok := m.Subscriber.(actors.Connection); ok {
-		box = c.Outbox()
-	}
-	if box == nil || !box.At(r.link.Connections) {
-		adopt := newForeign(r.link, m.Subscriber)
-		box = adopt.Outbox
-		ctx.Send(r.link.Connections, adopt)
-	}
-	joined := actors.Member{Subscriber: m.Subscriber, Outbox: box}
-	if box.Reason() != actors.ReasonNone { // it has come and gone already
-		ctx.Send(r.link.Listener, &actors.Connected{Member: joined})
-		ctx.Send(r.link.Listener, &actors.Disconnected{Member: joined, Reason: box.Reason()})
+	box, foreign := m.Outbox()
+	if r.index[box] != nil {
 		return
 	}
-	if r.cfg.OnConnect != nil {
-		box.Hold()
+	if foreign {
+		ctx.Send(r.link.Connections, newForeign(r.link, m.Subscriber, box))
+		m.Follow()
 	}
+	joined := actors.Member{Subscriber: m.Subscriber, Outbox: box}
+	ctx.Send(r.link.Listener, &actors.Connected{Member: joined})
 	box.SetJoined(true)
 	r.add(joined)
-	r.link.Gate.SetMembers(len(r.members), reserved) // before OnConnect asks
-	reserved = false
-	ctx.Send(r.link.Listener, &actors.Connected{Member: joined})
+	if box.Reason() != actors.ReasonNone { // it has come and gone already
+		r.remove(ctx, joined)
+	}
 }
 
 func (r *registry) add(m actors.Member) {
 	r.fresh = true
 	each := &member{Member: m, at: len(r.members)}
 	r.members = append(r.members, each)
-	r.index[m.Subscriber] = each
+	r.index[m.Outbox] = each
 }
 
 // remove takes m out and says so, once: what counts is whether its outbox had joined, which a crash of the registry does
-// not make it forget.
+// not make it forget. A message that it sent and that is being handled is handled first.
 func (r *registry) remove(ctx actor.Context, m actors.Member) {
-	if each := r.index[m.Subscriber]; each != nil && each.Outbox == m.Outbox {
+	if each := r.index[m.Outbox]; each != nil {
 		last := len(r.members) - 1
 		r.members[each.at] = r.members[last]
 		r.members[each.at].at = each.at
 		r.members[last] = nil
 		r.members = r.members[:last]
-		delete(r.index, m.Subscriber)
+		delete(r.index, m.Outbox)
 		if last == 0 {
-			r.members, r.index = nil, map[actors.Subscriber]*member{} // maps keep the room of their busiest hour
+			r.members, r.index = nil, map[*actors.Outbox]*member{} // maps keep the room of their busiest hour
 		}
-		r.link.Gate.SetMembers(last, false)
 	}
 	if m.Outbox.SetJoined(false) {
-		ctx.Send(r.link.Listener, &actors.Disconnected{Member: m, Reason: m.Outbox.Reason()})
+		root, listener := r.link.System.Root, r.link.Listener
+		event := &actors.Disconnected{Member: m, Reason: m.Outbox.Reason()}
+		m.Outbox.WhenQuiet(func() { root.Send(listener, event) })
 	}
 }
 

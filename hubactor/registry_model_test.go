@@ -22,7 +22,7 @@ type conn struct {
 
 func newConn(h *hub) *conn {
 	c := &conn{actors.NewOutbox(1 << 16), newInbox[string]()}
-	c.box.SetHome(h.link.Connections, c)
+	c.box.SetHome(h.link, c)
 	c.box.Resume()
 	h.system.Root.Send(h.link.Connections, &actors.Adopt{Kind: "model", Subscriber: c, Outbox: c.box, Actor: actor.ReceiveFunc(c.receive)})
 	return c

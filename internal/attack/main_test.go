@@ -20,7 +20,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	actors.System() // the process keeps it for good
+	actors.System()                                // the process keeps it for good
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // crashes on purpose would drown what matters
 	flag.Parse()
 	if testing.Short() {
 		fmt.Fprintln(os.Stderr, "attack: with -short the comparison of latencies and the 1000 silent peers are skipped")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -19,7 +20,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	actors.System() // the process keeps it for good: heap, and no goroutine
+	actors.System()                                // the process keeps it for good: heap, and no goroutine
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // crashes on purpose would drown what matters
 	flag.Parse()
 	if testing.Short() {
 		fmt.Fprintln(os.Stderr, "contract: with -short the 10,000 connections and the default timeout of 5 s are skipped")

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
@@ -64,7 +65,7 @@ func TestAcceptWithTheRequestsOwnContextKeepsTheConnectionAliveAfterTheHandlerRe
 	p.expect(t, "3")
 }
 
-// "Any other ctx closes the client when it ends." Also one made of the request's.
+// "Any other ctx closes the client when it ends."
 func TestAnyOtherContextClosesTheClientWhenItEnds(t *testing.T) {
 	hub := run(t)
 	own, cancel := context.WithCancel(context.Background())
@@ -76,14 +77,63 @@ func TestAnyOtherContextClosesTheClientWhenItEnds(t *testing.T) {
 	eventually(t, "SendErr says so", func() bool { return errors.Is(c.SendErr(nil), wskit.ErrHubStopped) })
 	hub.count(t, 0)
 
-	derived := func(r *http.Request) context.Context { return context.WithValue(r.Context(), &own, 1) }
-	p, _ = serve(t, hub.Hub, serving{ctx: derived}).dial(t)
-	p.ends(t, websocket.StatusGoingAway)
-
 	ended := func(*http.Request) context.Context { return own } // before Accept even
 	p, _ = serve(t, hub.Hub, serving{ctx: ended}).dial(t)
 	p.ends(t, websocket.StatusGoingAway)
 	hub.count(t, 0)
+}
+
+// "of the request's own context, and of what was derived from it, that end does not count"
+func TestTheEndOfTheRequestDoesNotCountHoweverItsContextWasWrapped(t *testing.T) {
+	hub := run(t)
+	for name, derive := range map[string]func(context.Context) context.Context{
+		"value": func(ctx context.Context) context.Context { return context.WithValue(ctx, &hub, 1) },
+		"cancel": func(ctx context.Context) context.Context {
+			ctx, cancel := context.WithCancel(ctx)
+			t.Cleanup(cancel)
+			return ctx
+		},
+		"timeout of a value": func(ctx context.Context) context.Context {
+			ctx, cancel := context.WithTimeout(context.WithValue(ctx, &hub, 1), time.Hour)
+			t.Cleanup(cancel)
+			return ctx
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan struct{})
+			p, _ := serve(t, hub.Hub, serving{ctx: func(r *http.Request) context.Context {
+				ctx := derive(r.Context())
+				context.AfterFunc(ctx, func() { close(ended) })
+				return ctx
+			}}).dial(t)
+			receive(t, "the context ends with the handler", ended)
+			silent(t, "the client leaves", begin(func() {
+				poll(hush*2, func() bool { return hub.SubscriberCount() == 0 })
+			}))
+			hub.Broadcast([]byte("still here"))
+			p.expect(t, "still here")
+			_ = p.Close(websocket.StatusNormalClosure, "")
+			hub.count(t, 0)
+		})
+	}
+}
+
+// "Any other ctx closes the client when it ends": one made of the request's too, if the request lives.
+func TestAContextThatTheCallerEndsWhileTheRequestLivesClosesTheClient(t *testing.T) {
+	hub := run(t)
+	cancels := make(chan context.CancelFunc, 1)
+	p := serve(t, hub.Hub, serving{
+		ctx: func(r *http.Request) context.Context {
+			ctx, cancel := context.WithCancel(r.Context())
+			cancels <- cancel
+			return ctx
+		},
+		pumps: func(c *wskit.Client) { _ = c.Serve() }, // on the request's goroutine
+	}).open(t)
+	hub.Broadcast([]byte("1"))
+	p.expect(t, "1")
+	(<-cancels)()
+	p.ends(t, websocket.StatusGoingAway)
 }
 
 // A context is any value with the right methods, also one that == panics on.

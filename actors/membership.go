@@ -1,0 +1,167 @@
+package actors
+
+import "github.com/asynkron/protoactor-go/actor"
+
+// What follows is the part of an Outbox that knows of its hub: who counts on it, and who hears of its end.
+
+// rare is what few outboxes have at a time.
+type rare struct {
+	cut       func()        // frees an actor that a write blocks
+	released  chan struct{} // closed when nothing is held any more; nil while nobody waits for that
+	quiet     func()        // to be called when the message that is being handled has been
+	followers []*Outbox     // that end with this one
+}
+
+// end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.
+func (o *Outbox) end(r Reason) {
+	o.reason = r
+	o.wake()
+	if o.link != nil && (o.enrolled || o.joined) {
+		o.link.System.Root.Send(o.link.Registry, &Left{Member{o.owner, o}})
+	}
+	o.unenroll()
+	if o.rare != nil {
+		for _, f := range o.rare.followers {
+			f.Close(&Close{Reason: r})
+		}
+		o.rare.followers = nil
+	}
+}
+
+// SetHome says whose actor this is the mailbox of: owner's, a child of that hub's connections. It is called before the outbox is shared.
+func (o *Outbox) SetHome(link *Link, owner Subscriber) {
+	o.link, o.owner = link, owner
+}
+
+// At reports whether connections is the outbox's home.
+func (o *Outbox) At(connections *actor.PID) bool {
+	return o.link != nil && o.link.Connections == connections
+}
+
+// enroll counts the outbox's subscriber, who was registered as sub, if it is not closed; it reports that. What the hub sends
+// is held back from now on if it greets who comes.
+func (o *Outbox) enroll(sub Subscriber) (open bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reason != ReasonNone {
+		return false
+	}
+	if !o.enrolled {
+		o.enrolled = true
+		o.link.Roll.add()
+		if !o.joined {
+			o.owner, o.holding = sub, o.link.Greets
+		}
+	}
+	return true
+}
+
+// strikeOff undoes enroll: an unregistration was admitted.
+func (o *Outbox) strikeOff() {
+	o.mu.Lock()
+	o.unenroll()
+	o.mu.Unlock()
+}
+
+func (o *Outbox) unenroll() {
+	if o.enrolled {
+		o.enrolled = false
+		o.link.Roll.remove(o.owner, o)
+	}
+}
+
+// follow has f end when o does.
+func (o *Outbox) follow(f *Outbox) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reason != ReasonNone {
+		f.Close(&Close{Reason: o.reason})
+		return
+	}
+	r := o.rarely()
+	r.followers = append(r.followers, f)
+}
+
+// rarely is where rare things are. The lock is held.
+func (o *Outbox) rarely() *rare {
+	if o.rare == nil {
+		o.rare = new(rare)
+	}
+	return o.rare
+}
+
+// AwaitRelease waits while broadcasts are held back and the outbox is open.
+func (o *Outbox) AwaitRelease() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.awaitRelease()
+}
+
+func (o *Outbox) awaitRelease() {
+	for o.holding && o.reason == ReasonNone {
+		r := o.rarely()
+		if r.released == nil {
+			r.released = make(chan struct{})
+		}
+		released := r.released
+		o.mu.Unlock()
+		<-released
+		o.mu.Lock()
+	}
+}
+
+// wake lets those go on who wait in AwaitRelease. The lock is held.
+func (o *Outbox) wake() {
+	if o.rare != nil && o.rare.released != nil {
+		close(o.rare.released)
+		o.rare.released = nil
+	}
+}
+
+// BeginMessage comes before a message of the peer is handed on; false means that it must not be, since the outbox is closed.
+// It waits as AwaitRelease does. After true comes EndMessage, before the next.
+func (o *Outbox) BeginMessage() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.awaitRelease()
+	o.handling = o.reason == ReasonNone
+	return o.handling
+}
+
+// EndMessage comes when the message has been handled.
+func (o *Outbox) EndMessage() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.handling = false
+	if o.rare != nil && o.rare.quiet != nil {
+		o.rare.quiet()
+		o.rare.quiet = nil
+	}
+}
+
+// WhenQuiet calls fn, with the outbox locked, when no message of the peer is being handled: now or at EndMessage.
+func (o *Outbox) WhenQuiet(fn func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.handling {
+		o.rarely().quiet = fn
+		return
+	}
+	fn()
+}
+
+// SetJoined notes whether the connection is a member of its hub, and reports what it was before. The note outlives the
+// registry's actor: it is what OnConnect and OnDisconnect are paired by.
+func (o *Outbox) SetJoined(joined bool) (before bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before, o.joined = o.joined, joined
+	return before
+}
+
+// Joined reports whether the connection is a member of its hub.
+func (o *Outbox) Joined() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.joined
+}

@@ -1,0 +1,64 @@
+package hubactor
+
+import (
+	"container/list"
+
+	"github.com/wskit/wskit/actors"
+)
+
+// lane is the callbacks of one kind, in the order they are due: one at a time, or several side by side of which no two are of
+// one subscriber. It belongs to the listener; the callbacks run on goroutines of their own.
+type lane struct {
+	width   int
+	waiting list.List                   // of *task
+	running map[*task]actors.Subscriber // and whose each is
+}
+
+// task is a callback that is due.
+type task struct {
+	of   actors.Subscriber // whose it is; nil: nobody's in particular
+	op   string
+	fn   func()         // nil: there is no callback, but what comes then waits for its turn
+	then func()         // runs in the listener when fn has returned; may be nil
+	box  *actors.Outbox // of an OnConnect
+}
+
+func newLane(width int) *lane {
+	return &lane{width: max(width, 1), running: map[*task]actors.Subscriber{}}
+}
+
+func (l *lane) add(t *task) *list.Element { return l.waiting.PushBack(t) }
+
+func (l *lane) remove(e *list.Element) { l.waiting.Remove(e) }
+
+// take is the first task that may run now, which counts as running from now on; nil: there is none.
+func (l *lane) take() *task {
+	if len(l.running) >= l.width {
+		return nil
+	}
+	for e := l.waiting.Front(); e != nil; e = e.Next() {
+		if t := e.Value.(*task); !l.busy(t.of) {
+			l.remove(e)
+			l.running[t] = t.of
+			return t
+		}
+	}
+	return nil
+}
+
+func (l *lane) busy(sub actors.Subscriber) bool {
+	if sub == nil || l.width == 1 {
+		return false
+	}
+	for _, of := range l.running {
+		if of == sub {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lane) done(t *task) { delete(l.running, t) }
+
+// idle reports whether nothing waits or runs.
+func (l *lane) idle() bool { return len(l.running) == 0 && l.waiting.Len() == 0 }
