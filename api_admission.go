@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/clientactor"
 )
 
 // rethrow panics where net/http recovers it with what a goroutine of the hub's has caught for the handler.
@@ -66,10 +66,13 @@ func (p *place) giveBack() {
 	}
 }
 
-// same is a == b, also for contexts of types that == panics on.
-func same(a, b context.Context) bool {
-	if !reflect.ValueOf(a).Comparable() || !reflect.ValueOf(b).Comparable() {
-		return reflect.TypeOf(a) == reflect.TypeOf(b) && a.Done() == b.Done()
+// watch has ctx end the connection, but for the end of the request's own context, which is the handler's.
+func watch(conn *clientactor.Conn, ctx context.Context, r *http.Request) {
+	switch {
+	case ctx.Done() == r.Context().Done(): // the request's own, or one with further values
+	case ctx.Value(http.ServerContextKey) == nil: // not made of any request's
+		conn.Watch(ctx)
+	default:
+		conn.WatchDerived(ctx, r.Context())
 	}
-	return a == b
 }

@@ -109,9 +109,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		return nil, err
 	}
 	c.conn = conn
-	if !same(ctx, r.Context()) {
-		conn.Watch(ctx, r.Context())
-	}
+	watch(conn, ctx, r)
 	c.adopt()
 	in := false
 	defer func() {
@@ -156,7 +154,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		return c
 	}
 	c.conn = clientactor.New(conn, clientConfig(opts), hub.up().Goroutines, c.handler())
-	c.conn.Watch(ctx, nil)
+	c.conn.Watch(ctx)
 	c.adopt()
 	return c
 }

@@ -111,17 +111,32 @@ func (c *Conn) attach(ws *websocket.Conn) {
 	ws.SetReadLimit(max(c.cfg.MaxMessageSize, -1))
 }
 
-// Watch closes the connection when ctx ends, but not when that is because request has, which may be nil. It is called once,
-// before the connection is shared.
-func (c *Conn) Watch(ctx, request context.Context) {
-	if ctx.Done() == nil {
-		return
+// Watch closes the connection when ctx ends. It is called once, before the connection is shared.
+func (c *Conn) Watch(ctx context.Context) {
+	if ctx.Done() != nil {
+		c.unwatch = context.AfterFunc(ctx, func() { c.box.Close(&actors.Close{Reason: actors.ReasonContext}) })
 	}
-	c.unwatch = context.AfterFunc(ctx, func() {
-		if request == nil || request.Err() == nil {
+}
+
+// propagation is how long after its parent's end a context has ended that ends with it.
+const propagation = 10 * time.Millisecond
+
+// WatchDerived is Watch of a context made of request's, whose end, which is the handler's, does not count. A context does not
+// tell why it has ended: so one that ends while the request lives has been ended by the caller, and so has one that outlived it.
+func (c *Conn) WatchDerived(ctx, request context.Context) {
+	outlived := new(atomic.Bool)
+	unsee := context.AfterFunc(request, func() {
+		time.AfterFunc(propagation, func() { outlived.Store(ctx.Err() == nil) })
+	})
+	unwatch := context.AfterFunc(ctx, func() {
+		if request.Err() == nil || outlived.Load() {
 			c.box.Close(&actors.Close{Reason: actors.ReasonContext})
 		}
 	})
+	c.unwatch = func() bool {
+		unsee()
+		return unwatch()
+	}
 }
 
 // Outbox is where the connection's frames and control messages go.

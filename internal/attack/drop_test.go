@@ -1,9 +1,11 @@
 package attack_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wskit/wskit"
@@ -140,11 +142,20 @@ func TestOnDropIsToldFromTheFirstMessageOn(t *testing.T) {
 	}
 }
 
-// While more than 1024 calls of OnDrop wait it is not called, and what was dropped is counted all the same.
+// While more than 1024 calls of OnDrop wait it is not called, and what was dropped is counted all the same: in the episode's event,
+// and to OnError.
 func TestWhatOnDropIsNotCalledForIsCountedAllTheSame(t *testing.T) {
 	release := make(chan struct{})
 	var drops list[string]
-	h, events := embed(t, hubactor.Config{OnDrop: func(_ actors.Subscriber, data []byte) { <-release; drops.add(string(data)) }})
+	var missed atomic.Int64
+	h, events := embed(t, hubactor.Config{
+		OnDrop: func(_ actors.Subscriber, data []byte) { <-release; drops.add(string(data)) },
+		OnError: func(op string, err error) {
+			if m := (*actors.MissedDropsError)(nil); op == "OnDrop" && errors.As(err, &m) {
+				missed.Add(int64(m.Count))
+			}
+		},
+	})
 	p, c := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithSendBufSize(1)).dial(t)
 	h.count(t, 1)
 	const n = 5000
@@ -158,8 +169,12 @@ func TestWhatOnDropIsNotCalledForIsCountedAllTheSame(t *testing.T) {
 	c.Send([]byte("after"))
 	p.expect(t, "after")
 	eventually(t, "the episode is reported", func() bool { return slices.Equal(dropped(events)[c], []int{n}) })
+	eventually(t, "OnError is told of the others", func() bool { return missed.Load() > 0 })
 	if got := drops.len(); got < 1024 || got > 1025 {
 		t.Errorf("OnDrop was called %d times, want 1024 and the one that ran", got)
+	}
+	if got := int(missed.Load()); got != n-drops.len() {
+		t.Errorf("OnError was told of %d drops that OnDrop was not called for, want %d", got, n-drops.len())
 	}
 	if got := drops.get(); !slices.Equal(got[:1000], numbered("", 1001)[1:]) {
 		t.Error("OnDrop was told of others")

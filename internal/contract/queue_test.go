@@ -325,7 +325,8 @@ func TestASecondRunWaitsAndDoesNotStopTheHub(t *testing.T) {
 	hub := run(t)
 	p := &probe{}
 	hub.Register(p)
-	hub.count(t, 1) // so it runs
+	hub.Broadcast([]byte("it runs"))
+	p.expect(t, "it runs")
 	ctx, cancel := context.WithCancel(context.Background())
 	second := begin(func() { hub.Run(ctx) })
 	third := begin(func() { hub.Run(context.Background()) })
@@ -333,7 +334,7 @@ func TestASecondRunWaitsAndDoesNotStopTheHub(t *testing.T) {
 	cancel()
 	receive(t, "the second Run returns with its context", second)
 	hub.Broadcast([]byte("alive"))
-	p.expect(t, "alive")
+	p.expect(t, "it runs", "alive")
 	hub.halt(t)
 	receive(t, "the third Run returns with the hub", third)
 	quickly(t, "Run afterwards", time.Second, func() { hub.Run(context.Background()) })

@@ -130,9 +130,28 @@ func TestAContextThatTheCallerEndsWhileTheRequestLivesClosesTheClient(t *testing
 		},
 		pumps: func(c *wskit.Client) { _ = c.Serve() }, // on the request's goroutine
 	}).open(t)
+	hub.count(t, 1)
 	hub.Broadcast([]byte("1"))
 	p.expect(t, "1")
 	(<-cancels)()
+	p.ends(t, websocket.StatusGoingAway)
+}
+
+// A context with the request's values that does not end with it is any other.
+func TestAContextThatOutlivesTheRequestClosesTheClientWhenItEnds(t *testing.T) {
+	hub := run(t)
+	var end context.CancelFunc
+	over := make(chan struct{})
+	p, _ := serve(t, hub.Hub, serving{ctx: func(r *http.Request) context.Context {
+		context.AfterFunc(r.Context(), func() { close(over) })
+		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+		end = cancel
+		return ctx
+	}}).dial(t)
+	receive(t, "the handler has returned", over)
+	hub.Broadcast([]byte("1"))
+	p.expect(t, "1")
+	time.AfterFunc(hush, end)
 	p.ends(t, websocket.StatusGoingAway)
 }
 
