@@ -94,3 +94,30 @@ func BenchmarkGateEnterLeave(b *testing.B) {
 		})
 	})
 }
+
+// BenchmarkGateCrowd is one operation that enters while many wait: with the wait of one that is admitted, and of one that
+// times out in their midst.
+func BenchmarkGateCrowd(b *testing.B) {
+	for _, crowd := range []int{10, 1000, 100_000} {
+		g := actors.NewGate(1, 1, 1, func(actors.Operation) {})
+		g.Open()
+		submit := func() { g.Submit(broadcast(0), time.Hour, func(error) {}) }
+		for range crowd + 1 {
+			submit()
+		}
+		b.Run(fmt.Sprint("admitted/", crowd), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				submit()
+				g.Leave(actors.OpBroadcast)
+			}
+		})
+		b.Run(fmt.Sprint("timed out/", crowd), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = g.Enter(broadcast(0), 0)
+			}
+		})
+		g.Stop()
+	}
+}

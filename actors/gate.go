@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 )
@@ -25,7 +24,8 @@ func (op Op) String() string { return [ops]string{"register", "unregister", "bro
 type Operation interface{ Op() Op }
 
 // Gate bounds what callers hand the hub: each kind of operation has a number of places, an operation holds one until the
-// registry has taken it, and who finds none free waits. Operations reach the registry in the order they were admitted.
+// registry has taken it, and who finds none free waits. Places are given in turn: of one kind nobody overtakes who came
+// before, by whatever method. Operations reach the registry in the order they were admitted.
 //
 // A gate starts shut: what is admitted waits inside, within the bounds, until Open. Methods may be called from any goroutine.
 type Gate struct {
@@ -33,8 +33,8 @@ type Gate struct {
 	state   gateState
 	places  [ops]int
 	taken   [ops]int
-	waiting [ops][]*waiter  // in Enter
-	line    []*waiter       // of Submit, whatever their kind
+	waiting [ops]waiters    // for a place, in the order they came
+	line    waiters         // those of Submit among them, whatever their kind
 	inside  []Operation     // admitted before Open
 	roll    *Roll           // hears of what is admitted; may be nil
 	post    func(Operation) // to the registry; must not block, nor call the gate
@@ -47,12 +47,6 @@ const (
 	gateOpen
 	gateStopped
 )
-
-type waiter struct {
-	op   Operation
-	stop func() bool // what would end the wait
-	done func(error)
-}
 
 // NewGate makes a shut gate with the given number of places for each kind of operation. With 0 places nobody gets in
 // before Open, and one at a time thereafter: the registry takes it from the caller's hand.
@@ -73,7 +67,7 @@ func (g *Gate) Enter(op Operation, patience time.Duration) error {
 		return err
 	}
 	result := make(chan error, 1)
-	g.wait(&g.waiting[op.Op()], op, after(patience), func(err error) { result <- err })
+	g.wait(&waiter{op: op, done: func(err error) { result <- err }}, after(patience))
 	g.mu.Unlock()
 	return <-result
 }
@@ -90,7 +84,7 @@ func (g *Gate) EnterContext(ctx context.Context, op Operation) error {
 		return err
 	}
 	result := make(chan error, 1)
-	g.wait(&g.waiting[op.Op()], op, func(end func()) func() bool { return context.AfterFunc(ctx, end) }, func(err error) { result <- err })
+	g.wait(&waiter{op: op, done: func(err error) { result <- err }}, func(end func()) func() bool { return context.AfterFunc(ctx, end) })
 	g.mu.Unlock()
 	err := <-result
 	if errors.Is(err, ErrTimeout) {
@@ -101,20 +95,29 @@ func (g *Gate) EnterContext(ctx context.Context, op Operation) error {
 
 // Submit is Enter for those who must not block: done is called once, with what Enter would have returned, before Submit
 // returns or later from another goroutine. It must not block, nor call the gate. Since its caller goes on at once, what is
-// submitted is admitted in the order of the calls, also across kinds. While the gate is shut nothing is waited for.
+// submitted is admitted in the order of the calls, also across kinds.
+//
+// With a patience of 0 or less there is no limit: what the hub has accepted already waits until it is admitted or the gate
+// stops. Anything else is not waited for while the gate is shut.
 func (g *Gate) Submit(op Operation, patience time.Duration, done func(error)) {
 	g.roll.look(op)
 	g.mu.Lock()
 	admitted, err := false, error(nil)
-	if len(g.line) == 0 || g.state == gateStopped {
+	if g.line.first == nil || g.state == gateStopped {
 		admitted, err = g.admit(op)
 	}
 	switch {
 	case admitted || err != nil:
-	case g.state == gateShut:
+	case g.state == gateShut && patience > 0:
 		err = ErrTimeout
 	default:
-		g.wait(&g.line, op, after(patience), done)
+		w := &waiter{op: op, done: done, lined: true}
+		g.line.add(inLine, w)
+		var limit limit
+		if patience > 0 {
+			limit = after(patience)
+		}
+		g.wait(w, limit)
 		g.mu.Unlock()
 		return
 	}
@@ -166,11 +169,10 @@ func (g *Gate) Stop() bool {
 		g.inside = nil // it was never opened, and nothing of it happens
 	}
 	g.state = gateStopped
-	for _, queue := range []*[]*waiter{&g.waiting[OpRegister], &g.waiting[OpUnregister], &g.waiting[OpBroadcast], &g.line} {
-		for _, w := range *queue {
-			w.finish(ErrHubStopped)
+	for op := range g.waiting {
+		for w := g.waiting[op].first; w != nil; w = g.waiting[op].first {
+			g.dismiss(w, ErrHubStopped)
 		}
-		*queue = nil
 	}
 	return first
 }
@@ -187,7 +189,7 @@ func (g *Gate) admit(op Operation) (admitted bool, err error) {
 		return false, ErrHubStopped
 	}
 	kind := op.Op()
-	if g.taken[kind] >= g.places[kind] || len(g.waiting[kind]) > 0 {
+	if g.taken[kind] >= g.places[kind] || g.waiting[kind].first != nil {
 		return false, nil
 	}
 	g.taken[kind]++
@@ -204,56 +206,71 @@ func (g *Gate) enter(op Operation) {
 	g.post(op)
 }
 
-// next admits who waits for places of this kind, as far as there are any.
-func (g *Gate) next(op Op) {
-	for g.taken[op] < g.places[op] && len(g.waiting[op]) > 0 {
-		g.let(&g.waiting[op])
-	}
-	g.advance()
-}
-
-// advance admits from the head of the line, as far as there are places.
-func (g *Gate) advance() {
-	for len(g.line) > 0 {
-		kind := g.line[0].op.Op()
-		if g.taken[kind] >= g.places[kind] || len(g.waiting[kind]) > 0 {
-			return
+// next admits who waits for places of this kind, as far as there are any; and then, since that may have been what the
+// others of Submit waited for, those of other kinds.
+func (g *Gate) next(kind Op) {
+	for {
+		w := g.first(kind)
+		if w == nil {
+			if g.line.first == nil {
+				return
+			}
+			kind = g.line.first.op.Op()
+			if w = g.first(kind); w == nil {
+				return
+			}
 		}
-		g.let(&g.line)
+		g.taken[kind]++
+		g.enter(w.op)
+		g.dismiss(w, nil)
 	}
 }
 
-// let admits the first of a queue.
-func (g *Gate) let(queue *[]*waiter) {
-	w := (*queue)[0]
-	*queue = slices.Delete(*queue, 0, 1)
-	g.taken[w.op.Op()]++
-	g.enter(w.op)
-	w.finish(nil)
+// first is who may have a place of this kind now: whoever waits longest, if there is a place, and if it is of Submit, nobody
+// was submitted before it that waits.
+func (g *Gate) first(kind Op) *waiter {
+	w := g.waiting[kind].first
+	if w == nil || g.taken[kind] >= g.places[kind] || w.lined && w != g.line.first {
+		return nil
+	}
+	return w
 }
 
-// wait queues op, until it is admitted or what limit was given is called. Whoever removes a waiter from its queue, under the
-// lock, is the one that finishes it: an operation either gets in or times out, never both.
-func (g *Gate) wait(queue *[]*waiter, op Operation, limit func(end func()) (stop func() bool), done func(error)) {
-	w := &waiter{op: op, done: done}
-	w.stop = limit(func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if i := slices.Index(*queue, w); i >= 0 {
-			*queue = slices.Delete(*queue, i, i+1)
-			w.finish(ErrTimeout)
-			g.advance() // it may have been the one that held up the line
-		}
-	})
-	*queue = append(*queue, w)
-}
+// limit says what calls end when a wait has lasted long enough, and returns how to prevent it.
+type limit func(end func()) (stop func() bool)
 
 // after is the limit of a wait that a timer ends.
-func after(d time.Duration) func(end func()) (stop func() bool) {
+func after(d time.Duration) limit {
 	return func(end func()) func() bool { return time.AfterFunc(d, end).Stop }
 }
 
-func (w *waiter) finish(err error) {
-	w.stop()
+// wait queues w, until it is admitted or what limit was given is called. Whoever dismisses a waiter does so under the lock: an
+// operation either gets in or times out, never both.
+func (g *Gate) wait(w *waiter, limit limit) {
+	kind := w.op.Op()
+	g.waiting[kind].add(byKind, w)
+	if limit == nil {
+		return
+	}
+	w.stop = limit(func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if !w.over {
+			g.dismiss(w, ErrTimeout)
+			g.next(kind) // it may have been the one that held up others
+		}
+	})
+}
+
+// dismiss tells w what its wait came to.
+func (g *Gate) dismiss(w *waiter, err error) {
+	w.over = true
+	g.waiting[w.op.Op()].remove(byKind, w)
+	if w.lined {
+		g.line.remove(inLine, w)
+	}
+	if w.stop != nil {
+		w.stop()
+	}
 	w.done(err)
 }

@@ -1,6 +1,8 @@
 package actors_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -19,15 +21,16 @@ type outcome struct {
 }
 
 type gateWaiter struct {
-	op       *operation
-	deadline time.Time
+	op        *operation
+	submitted bool
+	deadline  time.Time // zero: none
 }
 
 // gateModel is what a Gate should be, as slices. It says what was posted, and what each operation came to.
 type gateModel struct {
 	open, stopped bool
 	places, taken [3]int
-	line          []gateWaiter
+	waiting       []gateWaiter // in the order they came
 	inside        []int
 	posted        []int
 	outcomes      []outcome
@@ -42,47 +45,68 @@ func (m *gateModel) admit(op *operation) {
 	}
 }
 
-func (m *gateModel) submit(op *operation, until time.Time) {
-	err := error(nil)
-	switch k := op.kind; {
+// come is an operation that arrives; it waits until then at most.
+func (m *gateModel) come(op *operation, submitted bool, until time.Time) {
+	m.waiting = append(m.waiting, gateWaiter{op, submitted, until})
+	switch last := len(m.waiting) - 1; {
 	case m.stopped:
-		err = actors.ErrHubStopped
-	case m.taken[k] < m.places[k] && len(m.line) == 0:
-		m.admit(op)
-	case !m.open:
-		err = actors.ErrTimeout
-	default:
-		m.line = append(m.line, gateWaiter{op, until})
-		return
-	}
-	m.outcomes = append(m.outcomes, outcome{op.n, err})
-}
-
-// advance admits from the head of the line.
-func (m *gateModel) advance() {
-	for len(m.line) > 0 && m.taken[m.line[0].op.kind] < m.places[m.line[0].op.kind] {
-		op := m.line[0].op
-		m.line = m.line[1:]
-		m.admit(op)
-		m.outcomes = append(m.outcomes, outcome{op.n, nil})
+		m.settle(last, actors.ErrHubStopped)
+	case m.may(last):
+		m.let(last)
+	case submitted && !m.open && !until.IsZero():
+		m.settle(last, actors.ErrTimeout)
 	}
 }
 
-// expire has those time out whose deadline has passed, one after the other: each may have held up the line.
+// may reports whether a waiter can be admitted: there is a place, and nobody is before it.
+func (m *gateModel) may(i int) bool {
+	w := m.waiting[i]
+	return m.taken[w.op.kind] < m.places[w.op.kind] && !slices.ContainsFunc(m.waiting[:i], func(before gateWaiter) bool {
+		return before.op.kind == w.op.kind || before.submitted && w.submitted
+	})
+}
+
+func (m *gateModel) let(i int) {
+	m.admit(m.waiting[i].op)
+	m.settle(i, nil)
+}
+
+func (m *gateModel) settle(i int, err error) {
+	m.outcomes = append(m.outcomes, outcome{m.waiting[i].op.n, err})
+	m.waiting = slices.Delete(m.waiting, i, i+1)
+}
+
+// advance admits who may be, of this kind first and then of whatever the first that was submitted is.
+func (m *gateModel) advance(kind actors.Op) {
+	for {
+		i := slices.IndexFunc(m.waiting, func(w gateWaiter) bool { return w.op.kind == kind })
+		if i < 0 || !m.may(i) {
+			submitted := slices.IndexFunc(m.waiting, func(w gateWaiter) bool { return w.submitted })
+			if submitted < 0 || !m.may(submitted) {
+				return
+			}
+			i = submitted
+		}
+		kind = m.waiting[i].op.kind
+		m.let(i)
+	}
+}
+
+// expire has those time out whose deadline has passed, one after the other: each may have held up others.
 func (m *gateModel) expire(now time.Time) {
 	for {
 		first := -1
-		for i, w := range m.line {
-			if !now.Before(w.deadline) && (first < 0 || w.deadline.Before(m.line[first].deadline)) {
+		for i, w := range m.waiting {
+			if !w.deadline.IsZero() && !now.Before(w.deadline) && (first < 0 || w.deadline.Before(m.waiting[first].deadline)) {
 				first = i
 			}
 		}
 		if first < 0 {
 			return
 		}
-		m.outcomes = append(m.outcomes, outcome{m.line[first].op.n, actors.ErrTimeout})
-		m.line = slices.Delete(slices.Clone(m.line), first, first+1)
-		m.advance()
+		kind := m.waiting[first].op.kind
+		m.settle(first, actors.ErrTimeout)
+		m.advance(kind)
 	}
 }
 
@@ -115,23 +139,43 @@ func runGateModel(t *rapid.T) {
 	g := newGate(places[0], places[1], places[2])
 	var mu sync.Mutex
 	var outcomes []outcome
+	defer synctest.Wait()
 	defer g.Stop() // no waiter may outlive the bubble
-	for n := range rapid.IntRange(1, 60).Draw(t, "steps") {
-		kind := rapid.IntRange(0, 2).Draw(t, "kind")
-		op := &operation{actors.Op(kind), n}
-		switch rapid.SampledFrom([]string{"submit", "submit", "submit", "leave", "leave", "force", "open", "wait", "stop"}).Draw(t, "action") {
+	for n := range rapid.IntRange(1, 80).Draw(t, "steps") {
+		kind := actors.Op(rapid.IntRange(0, 2).Draw(t, "kind"))
+		op := &operation{kind, n}
+		patience := time.Duration(rapid.IntRange(1, 5).Draw(t, "patience"))*time.Second + time.Duration(n) // no two expire together
+		until := time.Now().Add(patience)
+		told := func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if errors.Is(err, actors.ErrTimeout) {
+				err = actors.ErrTimeout
+			}
+			outcomes = append(outcomes, outcome{n, err})
+		}
+		action := rapid.SampledFrom([]string{"enter", "enter context", "submit", "submit", "submit for good", "leave", "leave", "leave", "force", "open", "wait", "stop"}).Draw(t, "action")
+		switch action {
+		case "enter":
+			m.come(op, false, until)
+			go func() { told(g.Enter(op, patience)) }()
+		case "enter context":
+			m.come(op, false, until)
+			go func() {
+				ctx, cancel := context.WithDeadline(context.Background(), until)
+				defer cancel()
+				told(g.EnterContext(ctx, op))
+			}()
 		case "submit":
-			patience := time.Duration(rapid.IntRange(1, 5).Draw(t, "patience"))*time.Second + time.Duration(n) // no two expire together
-			m.submit(op, time.Now().Add(patience))
-			g.Submit(op, patience, func(err error) {
-				mu.Lock()
-				outcomes = append(outcomes, outcome{n, err})
-				mu.Unlock()
-			})
+			m.come(op, true, until)
+			g.Submit(op, patience, told)
+		case "submit for good":
+			m.come(op, true, time.Time{})
+			g.Submit(op, 0, told)
 		case "leave":
 			if m.taken[kind] > 0 {
 				m.taken[kind]--
-				m.advance()
+				m.advance(kind)
 				g.Leave(op.kind)
 			}
 		case "force":
@@ -143,37 +187,37 @@ func runGateModel(t *rapid.T) {
 				m.posted, m.inside = append(m.posted, m.inside...), nil
 				for k := range m.places {
 					m.places[k] = max(m.places[k], 1)
+					m.advance(actors.Op(k))
 				}
 			}
 			g.Open()
 		case "wait":
 			d := time.Duration(rapid.IntRange(1, 3).Draw(t, "seconds")) * time.Second
 			time.Sleep(d)
-			synctest.Wait()
 			m.expire(time.Now())
 		case "stop":
 			if rapid.IntRange(0, 4).Draw(t, "really") == 0 {
-				for _, w := range m.line {
-					m.outcomes = append(m.outcomes, outcome{w.op.n, actors.ErrHubStopped})
+				for len(m.waiting) > 0 {
+					m.settle(0, actors.ErrHubStopped)
 				}
-				m.line = nil
 				if first := g.Stop(); first == m.stopped {
 					t.Fatalf("Stop said %v", first)
 				}
 				m.stopped = true
 			}
 		}
+		synctest.Wait()
 		mu.Lock()
 		got := byNumber(outcomes)
 		mu.Unlock()
 		if want := byNumber(m.outcomes); got != want {
-			t.Fatalf("outcomes %v, want %v", got, want)
+			t.Fatalf("%s: outcomes %v, want %v", action, got, want)
 		}
 		g.mu.Lock()
 		posted := slices.Clone(g.posted)
 		g.mu.Unlock()
 		if !slices.Equal(posted, m.posted) {
-			t.Fatalf("posted %v, want %v", posted, m.posted)
+			t.Fatalf("%s: posted %v, want %v", action, posted, m.posted)
 		}
 	}
 }
