@@ -67,13 +67,6 @@ func (m *Register) Outbox() (box *Outbox, foreign bool) { return m.outbox, m.out
 // Outbox is the same of one that is to go; nil if it was unknown when the gate admitted that.
 func (m *Unregister) Outbox() *Outbox { return m.outbox }
 
-// Follow has the outbox of a foreign subscriber end when that one's own ends, if it has one: it is a connection of another hub.
-func (m *Register) Follow() {
-	if m.own != nil && m.own != m.outbox {
-		m.own.follow(m.outbox)
-	}
-}
-
 // look finds a subscriber's own outbox. That may be user code, so nothing is locked.
 func (r *Roll) look(op Operation) {
 	if r == nil {
@@ -101,12 +94,11 @@ func (r *Roll) note(op Operation) {
 	}
 	switch m := op.(type) {
 	case *Register:
-		if m.outbox = m.own; m.own == nil || !m.own.At(r.link.Connections) {
-			m.outbox = r.foreigner(m.Subscriber)
-		}
-		if !m.outbox.enroll(m.Subscriber) && m.outbox != m.own {
-			m.outbox = r.foreigner(m.Subscriber) // the one before had just ended
+		if m.own != nil && m.own.At(r.link.Connections) {
+			m.outbox = m.own
 			m.outbox.enroll(m.Subscriber)
+		} else {
+			m.outbox = r.enrollForeign(m.Subscriber, m.own)
 		}
 		if m.Reserved {
 			r.Unreserve()
@@ -123,19 +115,36 @@ func (r *Roll) note(op Operation) {
 	}
 }
 
-// foreigner is the outbox of a foreign subscriber, which is made when there is none.
-func (r *Roll) foreigner(sub Subscriber) *Outbox {
+// enrollForeign returns the outbox of a foreign subscriber, which is made when there is none. It ends with own, the subscriber's
+// own, if that is a connection of another hub; it may have ended already.
+func (r *Roll) enrollForeign(sub Subscriber, own *Outbox) *Outbox {
+	for {
+		box, fresh := r.foreigner(sub)
+		if fresh && own != nil {
+			own.follow(box)
+		}
+		if box.enroll(sub) {
+			return box
+		}
+		if fresh {
+			r.forget(sub, box)
+			return box
+		} // else the one before has just ended
+	}
+}
+
+func (r *Roll) foreigner(sub Subscriber) (box *Outbox, fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	box := r.foreign[sub]
-	if box == nil {
-		box = NewOutbox(r.queueSize)
-		box.SetHome(r.link, sub)
-		box.RunOn(r.link.Goroutines) // user code may block
-		box.Resume()
-		r.foreign[sub] = box
+	if box = r.foreign[sub]; box != nil {
+		return box, false
 	}
-	return box
+	box = NewOutbox(r.queueSize)
+	box.SetHome(r.link, sub)
+	box.RunOn(r.link.Goroutines) // user code may block
+	box.Resume()
+	r.foreign[sub] = box
+	return box, true
 }
 
 // add counts a subscriber.
@@ -148,12 +157,20 @@ func (r *Roll) add() {
 // remove takes a subscriber off.
 func (r *Roll) remove(sub Subscriber, box *Outbox) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.count--
-	if r.foreign[sub] == box {
-		delete(r.foreign, sub)
-		if len(r.foreign) == 0 {
-			r.foreign = map[Subscriber]*Outbox{} // maps keep the room of their busiest hour
-		}
+	r.mu.Unlock()
+	r.forget(sub, box)
+}
+
+// forget lets go of a foreign subscriber's outbox.
+func (r *Roll) forget(sub Subscriber, box *Outbox) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.foreign[sub] != box {
+		return
+	}
+	delete(r.foreign, sub)
+	if len(r.foreign) == 0 {
+		r.foreign = map[Subscriber]*Outbox{} // maps keep the room of their busiest hour
 	}
 }

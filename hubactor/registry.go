@@ -135,7 +135,6 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 	}
 	if foreign {
 		ctx.Send(r.link.Connections, newForeign(r.link, m.Subscriber, box))
-		m.Follow()
 	}
 	joined := actors.Member{Subscriber: m.Subscriber, Outbox: box}
 	ctx.Send(r.link.Listener, &actors.Connected{Member: joined})
