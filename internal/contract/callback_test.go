@@ -10,19 +10,20 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // troubles collects what OnError is told.
-type troubles struct{ journal }
+type troubles struct{ wstest.Journal }
 
 func (j *troubles) option() wskit.HubOption {
 	return wskit.WithOnError(func(op string, err error) {
 		var pe *wskit.PanicError
 		if errors.As(err, &pe) && (len(pe.Stack) == 0 || pe.Op == "") {
-			j.add("%s: a PanicError without stack or place", op)
+			j.Note("%s: a PanicError without stack or place", op)
 			return
 		}
-		j.add("%s", op)
+		j.Note("%s", op)
 	})
 }
 
@@ -33,96 +34,96 @@ func TestAPanicInACallbackCostsThatCallOnly(t *testing.T) {
 		opt   wskit.HubOption
 		cause func(*wskit.Hub)
 	}{
-		"OnConnect":    {wskit.WithOnConnect(func(wskit.Subscriber) { boom() }), func(h *wskit.Hub) { h.Register(&probe{}) }},
-		"OnDisconnect": {wskit.WithOnDisconnect(func(wskit.Subscriber) { boom() }), func(h *wskit.Hub) { p := &probe{}; h.Register(p); h.Unregister(p) }},
+		"OnConnect":    {wskit.WithOnConnect(func(wskit.Subscriber) { boom() }), func(h *wskit.Hub) { h.Register(&wstest.Probe{}) }},
+		"OnDisconnect": {wskit.WithOnDisconnect(func(wskit.Subscriber) { boom() }), func(h *wskit.Hub) { p := &wstest.Probe{}; h.Register(p); h.Unregister(p) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var errs troubles
-			hub := run(t, c.opt, errs.option())
+			hub := wstest.Run(t, c.opt, errs.option())
 			for range 20 { // more than any budget: these are no crashes of the listener
 				c.cause(hub.Hub)
 			}
-			errs.expect(t, strings.Split(strings.TrimSuffix(strings.Repeat(name+" ", 20), " "), " ")...)
-			p := &probe{}
+			errs.Expect(t, strings.Split(strings.TrimSuffix(strings.Repeat(name+" ", 20), " "), " ")...)
+			p := &wstest.Probe{}
 			hub.Register(p)
 			hub.Broadcast([]byte("1"))
-			p.expect(t, "1")
+			p.Expect(t, "1")
 		})
 	}
 }
 
 func TestAPanicInOnErrorIsNoTrouble(t *testing.T) {
 	calls := make(chan string, 99)
-	hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { panic(1) }), wskit.WithOnError(func(op string, err error) { calls <- op; panic(2) }))
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { panic(1) }), wskit.WithOnError(func(op string, err error) { calls <- op; panic(2) }))
 	for range 15 {
-		p := &probe{}
+		p := &wstest.Probe{}
 		hub.Register(p)
 		hub.Broadcast([]byte("1"))
-		if op := receive(t, "OnError", calls); op != "OnConnect" {
+		if op := wstest.Receive(t, "OnError", calls); op != "OnConnect" {
 			t.Error(op)
 		}
-		p.expect(t, "1")
+		p.Expect(t, "1")
 		hub.Unregister(p)
 	}
 }
 
 func TestAPanicInOnTimeoutIsReportedAndGoesNoFurther(t *testing.T) {
 	var errs troubles
-	hub := idle(t, wskit.WithBroadcastBuf(0), wskit.WithChannelTimeout(time.Millisecond), wskit.WithOnTimeout(func(string) { panic("OnTimeout") }), errs.option())
+	hub := wstest.Idle(t, wskit.WithBroadcastBuf(0), wskit.WithChannelTimeout(time.Millisecond), wskit.WithOnTimeout(func(string) { panic("OnTimeout") }), errs.option())
 	hub.Broadcast([]byte("x"))
-	hub.start(t)
-	errs.expect(t, "OnTimeout")
+	hub.Start(t)
+	errs.Expect(t, "OnTimeout")
 }
 
 // A panic in OnMessage closes that connection with 1011, and it alone.
 func TestAPanicInOnMessageClosesThatConnectionWith1011(t *testing.T) {
 	var errs troubles
 	gone := make(chan wskit.Subscriber, 9)
-	hub := run(t, errs.option(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }), wskit.WithOnMessage(func(c *wskit.Client, data []byte) {
+	hub := wstest.Run(t, errs.option(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }), wskit.WithOnMessage(func(c *wskit.Client, data []byte) {
 		if string(data) == "panic" {
 			panic("OnMessage")
 		}
-		echo(c, data)
+		wstest.Echo(c, data)
 	}))
-	srv := serve(t, hub.Hub, serving{})
-	victim, c := srv.dial(t)
-	other, _ := srv.dial(t)
-	victim.say(t, "panic")
-	victim.ends(t, websocket.StatusInternalError)
-	if s := receive(t, "OnDisconnect", gone); s != c {
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	victim, c := srv.Browser(t)
+	other, _ := srv.Browser(t)
+	victim.Say(t, "panic")
+	victim.Ends(t, websocket.StatusInternalError)
+	if s := wstest.Receive(t, "OnDisconnect", gone); s != c {
 		t.Error("of another")
 	}
-	other.say(t, "1")
-	other.expect(t, "echo 1")
-	errs.expect(t, "OnMessage")
-	hub.count(t, 1)
+	other.Say(t, "1")
+	other.Expect(t, "echo 1")
+	errs.Expect(t, "OnMessage")
+	hub.Count(t, 1)
 }
 
 // A panic in a foreign subscriber's Send unregisters it; one in Close costs nothing at all.
 func TestAPanicInAForeignSubscribersSendOrCloseHarmsItAlone(t *testing.T) {
 	var errs troubles
 	gone := make(chan wskit.Subscriber, 9)
-	hub := run(t, errs.option(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
-	bad := &probe{onSend: func(string) bool { panic("Send") }, onClose: func() { panic("Close") }}
-	good := &probe{}
+	hub := wstest.Run(t, errs.option(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+	bad := &wstest.Probe{OnSend: func(string) bool { panic("Send") }, OnClose: func() { panic("Close") }}
+	good := &wstest.Probe{}
 	hub.Register(bad)
 	hub.Register(good)
 	hub.Broadcast([]byte("1"))
-	if s := receive(t, "OnDisconnect", gone); s != bad {
+	if s := wstest.Receive(t, "OnDisconnect", gone); s != bad {
 		t.Error("of another")
 	}
 	hub.Broadcast([]byte("2"))
-	good.expect(t, "1", "2")
-	bad.expect(t, "1", closed)
-	errs.expect(t, "Send", "Close")
-	hub.count(t, 1)
+	good.Expect(t, "1", "2")
+	bad.Expect(t, "1", wstest.Closed)
+	errs.Expect(t, "Send", "Close")
+	hub.Count(t, 1)
 	hub.Register(bad) // it may try again
-	hub.count(t, 2)
+	hub.Count(t, 2)
 }
 
 // A panic in MarshalJSON is BroadcastEvent's error.
 func TestAPanicInMarshalJSONIsAnError(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	var pe *wskit.PanicError
 	if err := hub.BroadcastEvent(t.Context(), badJSON{}); !errors.As(err, &pe) || len(pe.Stack) == 0 {
 		t.Error(err)
@@ -134,7 +135,7 @@ func TestCallbacksMayCallTheHub(t *testing.T) {
 	everything := func(hub *wskit.Hub, s wskit.Subscriber) {
 		hub.Broadcast([]byte("from a callback"))
 		_ = hub.BroadcastJSON(context.Background(), "t", hub.SubscriberCount())
-		p := &probe{}
+		p := &wstest.Probe{}
 		hub.Register(p)
 		hub.Unregister(p)
 		hub.Register(s)
@@ -160,7 +161,7 @@ func TestCallbacksMayCallTheHub(t *testing.T) {
 				}
 				close(reached)
 			}
-			r := run(t, wskit.WithChannelTimeout(patience), wskit.WithOnTimeout(func(op string) { t.Error("timeout of", op) }),
+			r := wstest.Run(t, wskit.WithChannelTimeout(wstest.Patience), wskit.WithOnTimeout(func(op string) { t.Error("timeout of", op) }),
 				wskit.WithOnConnect(func(s wskit.Subscriber) {
 					call("OnConnect", s)
 					if name == "OnError" {
@@ -168,24 +169,24 @@ func TestCallbacksMayCallTheHub(t *testing.T) {
 					}
 				}),
 				wskit.WithOnDisconnect(func(s wskit.Subscriber) { call("OnDisconnect", s) }),
-				wskit.WithOnError(func(string, error) { call("OnError", &probe{}) }),
-				wskit.WithOnMessage(func(c *wskit.Client, data []byte) { call("OnMessage", c); echo(c, data) }))
+				wskit.WithOnError(func(string, error) { call("OnError", &wstest.Probe{}) }),
+				wskit.WithOnMessage(func(c *wskit.Client, data []byte) { call("OnMessage", c); wstest.Echo(c, data) }))
 			hub = r.Hub
 			close(ready)
-			srv := serve(t, hub, serving{client: []wskit.ClientOption{wskit.WithSendBufSize(1000)}})
-			ws, _ := srv.dial(t)
-			p := &probe{}
-			p.onSend = func(string) bool { call("Send", p); return true }
-			p.onClose = func() { call("Close", p) }
+			srv := wstest.Serve(t, hub, wstest.Serving{Client: []wskit.ClientOption{wskit.WithSendBufSize(1000)}})
+			ws, _ := srv.Browser(t)
+			p := &wstest.Probe{}
+			p.OnSend = func(string) bool { call("Send", p); return true }
+			p.OnClose = func() { call("Close", p) }
 			hub.Register(p)
 			hub.Broadcast([]byte("to Send"))
 			hub.Unregister(p)
-			ws.say(t, "to OnMessage")
-			receive(t, name+" returns", reached)
+			ws.Say(t, "to OnMessage")
+			wstest.Receive(t, name+" returns", reached)
 			for text := ""; text != "end"; {
 				hub.Broadcast([]byte("end"))
 				var err error
-				if text, err = ws.next(); err != nil {
+				if text, err = ws.Next(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -195,16 +196,16 @@ func TestCallbacksMayCallTheHub(t *testing.T) {
 
 // OnTimeout runs on the caller's goroutine, and may call the hub too.
 func TestOnTimeoutMayCallTheHub(t *testing.T) {
-	var hub *runner
+	var hub *wstest.Hub
 	done := make(chan struct{})
-	hub = idle(t, wskit.WithBroadcastBuf(0), wskit.WithChannelTimeout(time.Millisecond), wskit.WithOnTimeout(func(op string) {
-		hub.Register(&probe{})
+	hub = wstest.Idle(t, wskit.WithBroadcastBuf(0), wskit.WithChannelTimeout(time.Millisecond), wskit.WithOnTimeout(func(op string) {
+		hub.Register(&wstest.Probe{})
 		close(done)
 	}))
 	hub.Broadcast(nil)
-	receive(t, "OnTimeout", done)
-	hub.start(t)
-	hub.count(t, 1)
+	wstest.Receive(t, "OnTimeout", done)
+	hub.Start(t)
+	hub.Count(t, 1)
 }
 
 // An OnConnect that blocks delays no message to anybody already connected, nor does OnDisconnect; nor a shutdown beyond its limit.
@@ -212,39 +213,39 @@ func TestACallbackThatBlocksDelaysNoMessage(t *testing.T) {
 	for name, opt := range map[string]func(func(wskit.Subscriber)) wskit.HubOption{"OnConnect": wskit.WithOnConnect, "OnDisconnect": wskit.WithOnDisconnect} {
 		t.Run(name, func(t *testing.T) {
 			stuck, release := make(chan struct{}, 1), make(chan struct{})
-			trigger := &probe{}
-			hub := run(t, wskit.WithDrainTimeout(200*time.Millisecond), opt(func(s wskit.Subscriber) {
+			trigger := &wstest.Probe{}
+			hub := wstest.Run(t, wskit.WithDrainTimeout(200*time.Millisecond), opt(func(s wskit.Subscriber) {
 				if s == trigger {
 					stuck <- struct{}{}
 					<-release
 				}
 			}))
-			srv := serve(t, hub.Hub, serving{})
-			p, c := srv.dial(t)
-			own, es := &probe{}, srv.stream(t)
+			srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+			p, c := srv.Browser(t)
+			own, es := &wstest.Probe{}, srv.Stream(t)
 			hub.Register(own)
-			hub.count(t, 3)
+			hub.Count(t, 3)
 			hub.Broadcast([]byte("0"))
-			es.expect(t, "0")
-			p.expect(t, "0")
-			own.expect(t, "0")
+			es.Expect(t, "0")
+			p.Expect(t, "0")
+			own.Expect(t, "0")
 			hub.Register(trigger)
 			hub.Unregister(trigger)
-			receive(t, "the callback", stuck)
+			wstest.Receive(t, "the callback", stuck)
 			for i := range 100 {
 				hub.Broadcast(fmt.Append(nil, i))
 				c.Send([]byte("s"))
-				es.expect(t, fmt.Sprint(i))
+				es.Expect(t, fmt.Sprint(i))
 				for range 2 {
-					if _, err := p.next(); err != nil {
+					if _, err := p.Next(); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
-			eventually(t, "the foreign subscriber got all", func() bool { return own.len() == 101 })
-			hub.stop()
-			p.ends(t, websocket.StatusGoingAway)
-			quickly(t, "the shutdown", 3*time.Second, func() { hub.halt(t) })
+			wstest.Eventually(t, "the foreign subscriber got all", func() bool { return own.Len() == 101 })
+			hub.Stop()
+			p.Ends(t, websocket.StatusGoingAway)
+			wstest.Quickly(t, "the shutdown", 3*time.Second, func() { hub.Halt(t) })
 			close(release)
 		})
 	}
@@ -253,41 +254,41 @@ func TestACallbackThatBlocksDelaysNoMessage(t *testing.T) {
 // A foreign subscriber that blocks in Send, or in Close, harms nobody; what it is sent waits, within a bound.
 func TestAForeignSubscriberThatBlocksHarmsNobody(t *testing.T) {
 	release := make(chan struct{})
-	hub := run(t, wskit.WithDrainTimeout(200*time.Millisecond))
-	stuck := &probe{onSend: func(string) bool { <-release; return true }}
-	stuckClosing := &probe{onClose: func() { <-release }}
-	good := &probe{}
+	hub := wstest.Run(t, wskit.WithDrainTimeout(200*time.Millisecond))
+	stuck := &wstest.Probe{OnSend: func(string) bool { <-release; return true }}
+	stuckClosing := &wstest.Probe{OnClose: func() { <-release }}
+	good := &wstest.Probe{}
 	hub.Register(stuck)
 	hub.Register(stuckClosing)
 	hub.Unregister(stuckClosing)
 	hub.Register(good)
-	p, _ := serve(t, hub.Hub, serving{}).dial(t)
+	p, _ := wstest.Serve(t, hub.Hub, wstest.Serving{}).Browser(t)
 	for i := range 1000 {
 		hub.Broadcast(fmt.Append(nil, i))
-		p.expect(t, fmt.Sprint(i))
+		p.Expect(t, fmt.Sprint(i))
 	}
-	eventually(t, "the other got all", func() bool { return good.len() == 1000 })
+	wstest.Eventually(t, "the other got all", func() bool { return good.Len() == 1000 })
 	hub.Unregister(stuck)
-	hub.count(t, 2)
-	hub.stop()
-	p.ends(t, websocket.StatusGoingAway)
-	quickly(t, "the shutdown", 3*time.Second, func() { hub.halt(t) })
+	hub.Count(t, 2)
+	hub.Stop()
+	p.Ends(t, websocket.StatusGoingAway)
+	wstest.Quickly(t, "the shutdown", 3*time.Second, func() { hub.Halt(t) })
 	close(release)
 	// What it had not taken by the drain timeout is gone; it is closed all the same.
-	eventually(t, "Close", func() bool { return strings.HasSuffix(stuck.all(), closed) })
+	wstest.Eventually(t, "Close", func() bool { return strings.HasSuffix(stuck.Text(), wstest.Closed) })
 }
 
 // Subscribers whose Send says false stay; the hub calls each Close once.
 func TestASendThatSaysFalseIsADroppedMessageAndNothingElse(t *testing.T) {
-	hub := run(t)
-	p := &probe{onSend: func(s string) bool { return s == "1" }}
+	hub := wstest.Run(t)
+	p := &wstest.Probe{OnSend: func(s string) bool { return s == "1" }}
 	hub.Register(p)
 	for i := range 3 {
 		hub.Broadcast(fmt.Append(nil, i))
 	}
-	p.expect(t, "0", "1", "2")
-	hub.count(t, 1)
+	p.Expect(t, "0", "1", "2")
+	hub.Count(t, 1)
 	hub.Unregister(p)
-	hub.halt(t)
-	p.expect(t, "0", "1", "2", closed)
+	hub.Halt(t)
+	p.Expect(t, "0", "1", "2", wstest.Closed)
 }

@@ -11,88 +11,89 @@ import (
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // A crash of a connection's actor closes that connection with 1011, and it alone.
 func TestACrashOfAConnectionsActorEndsItWith1011AndItAlone(t *testing.T) {
 	var errs troubles
 	gone := make(chan wskit.Subscriber, 9)
-	hub := run(t, errs.option(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
-	srv := serve(t, hub.Hub, serving{})
-	p, c := srv.dial(t)
-	pid := one(t, hub.Hub, "ws-")
-	other, _ := srv.dial(t)
-	crash(pid)
-	p.ends(t, websocket.StatusInternalError)
-	if s := receive(t, "OnDisconnect", gone); s != c {
+	hub := wstest.Run(t, errs.option(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	p, c := srv.Browser(t)
+	pid := wstest.One(t, hub.Hub, "ws-")
+	other, _ := srv.Browser(t)
+	wstest.Crash(pid, "test")
+	p.Ends(t, websocket.StatusInternalError)
+	if s := wstest.Receive(t, "OnDisconnect", gone); s != c {
 		t.Error("of another")
 	}
 	if err := c.SendErr(nil); !errors.Is(err, wskit.ErrHubStopped) {
 		t.Error(err)
 	}
 	hub.Broadcast([]byte("1"))
-	other.expect(t, "1")
-	hub.count(t, 1)
-	errs.expect(t, pid.Id)
+	other.Expect(t, "1")
+	hub.Count(t, 1)
+	errs.Expect(t, pid.Id)
 }
 
 func TestACrashOfAStreamsOrAForeignSubscribersActorEndsItAlone(t *testing.T) {
-	hub := run(t)
-	srv := serve(t, hub.Hub, serving{})
-	es, own := srv.stream(t), &probe{}
+	hub := wstest.Run(t)
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	es, own := srv.Stream(t), &wstest.Probe{}
 	hub.Register(own)
-	other, _ := srv.dial(t)
-	hub.count(t, 3)
-	crash(one(t, hub.Hub, "sse-"))
-	crash(one(t, hub.Hub, "sub-"))
-	if _, more := <-es.events; more {
+	other, _ := srv.Browser(t)
+	hub.Count(t, 3)
+	wstest.Crash(wstest.One(t, hub.Hub, "sse-"), "test")
+	wstest.Crash(wstest.One(t, hub.Hub, "sub-"), "test")
+	if _, more := <-es.Events; more {
 		t.Error("the stream goes on")
 	}
-	_ = receive(t, "AcceptSSE returns", srv.streamed)
-	own.expect(t, closed)
-	hub.count(t, 1)
+	_ = wstest.Receive(t, "AcceptSSE returns", srv.Streamed)
+	own.Expect(t, wstest.Closed)
+	hub.Count(t, 1)
 	hub.Broadcast([]byte("1"))
-	other.expect(t, "1")
+	other.Expect(t, "1")
 }
 
 // A crash of the listener, the connections' supervisor or the registry: no connection notices, no broadcast and no callback is lost.
 func TestACrashOfListenerConnectionsOrRegistryLosesNothing(t *testing.T) {
 	for _, who := range []string{"listener", "connections", "registry"} {
 		t.Run(who, func(t *testing.T) {
-			var events journal
-			hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { events.add("+") }), wskit.WithOnDisconnect(func(wskit.Subscriber) { events.add("-") }))
-			srv := serve(t, hub.Hub, serving{})
-			p, _ := srv.dial(t)
-			es, own := srv.stream(t), &probe{}
+			var events wstest.Journal
+			hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { events.Note("+") }), wskit.WithOnDisconnect(func(wskit.Subscriber) { events.Note("-") }))
+			srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+			p, _ := srv.Browser(t)
+			es, own := srv.Stream(t), &wstest.Probe{}
 			hub.Register(own)
-			hub.count(t, 3)
-			pid := one(t, hub.Hub, who)
+			hub.Count(t, 3)
+			pid := wstest.One(t, hub.Hub, who)
 			var want []string
 			for i := range 1000 {
 				if i%100 == 50 {
-					crash(pid)
+					wstest.Crash(pid, "test")
 				}
 				text := fmt.Sprint(i)
 				hub.Broadcast([]byte(text))
-				p.expect(t, text)
-				es.expect(t, text)
+				p.Expect(t, text)
+				es.Expect(t, text)
 				want = append(want, text)
 			}
-			own.expect(t, want...)
-			hub.count(t, 3)
+			own.Expect(t, want...)
+			hub.Count(t, 3)
 			// Members come and go as before.
 			hub.Unregister(own)
-			late, _ := srv.dial(t)
+			late, _ := srv.Browser(t)
 			hub.Broadcast([]byte("late"))
-			late.expect(t, "late")
-			own.expect(t, append(want, closed)...)
-			hub.count(t, 3)
+			late.Expect(t, "late")
+			own.Expect(t, append(want, wstest.Closed)...)
+			hub.Count(t, 3)
 			_ = p.CloseNow()
-			es.end()
+			es.End()
 			_ = late.CloseNow()
-			hub.count(t, 0)
-			hub.halt(t)
-			if all := fmt.Sprint(events.list()); strings.Count(all, "+") != 4 || strings.Count(all, "-") != 4 {
+			hub.Count(t, 0)
+			hub.Halt(t)
+			if all := fmt.Sprint(events.All()); strings.Count(all, "+") != 4 || strings.Count(all, "-") != 4 {
 				t.Error(all)
 			}
 		})
@@ -101,23 +102,23 @@ func TestACrashOfListenerConnectionsOrRegistryLosesNothing(t *testing.T) {
 
 // The same with a burst in the registry's mailbox, and a subscriber that leaves while it is down.
 func TestABurstAcrossCrashesOfTheRegistryLosesNothing(t *testing.T) {
-	hub := run(t)
-	own := &probe{}
+	hub := wstest.Run(t)
+	own := &wstest.Probe{}
 	hub.Register(own)
-	pid := one(t, hub.Hub, "registry")
+	pid := wstest.One(t, hub.Hub, "registry")
 	var want []string
 	for i := range 5000 {
 		if i%600 == 10 {
-			crash(pid)
-			p := &probe{}
+			wstest.Crash(pid, "test")
+			p := &wstest.Probe{}
 			hub.Register(p)
 			hub.Unregister(p)
 		}
 		hub.Broadcast(fmt.Append(nil, i))
 		want = append(want, fmt.Sprint(i))
 	}
-	own.expect(t, want...)
-	hub.count(t, 1)
+	own.Expect(t, want...)
+	hub.Count(t, 1)
 }
 
 // "A permanent child over its budget ends the hub, and Run returns": 10 crashes in 10 s are forgiven, the 11th is not.
@@ -125,26 +126,26 @@ func TestMoreThanTenCrashesInTenSecondsEndTheHubAndRunReturns(t *testing.T) {
 	for _, who := range []string{"listener", "connections", "registry"} {
 		t.Run(who, func(t *testing.T) {
 			var errs troubles
-			hub := run(t, errs.option())
-			srv := serve(t, hub.Hub, serving{})
-			p, c := srv.dial(t)
-			pid := one(t, hub.Hub, who)
+			hub := wstest.Run(t, errs.option())
+			srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+			p, c := srv.Browser(t)
+			pid := wstest.One(t, hub.Hub, who)
 			for range 10 {
-				crash(pid)
+				wstest.Crash(pid, "test")
 			}
 			hub.Broadcast([]byte("alive"))
-			p.expect(t, "alive")
-			silent(t, "Run returned after ten", hub.done)
-			crash(pid)
-			p.ends(t, websocket.StatusGoingAway)
-			receive(t, "Run returns", hub.done)
+			p.Expect(t, "alive")
+			wstest.Silent(t, "Run returned after ten", hub.Done)
+			wstest.Crash(pid, "test")
+			p.Ends(t, websocket.StatusGoingAway)
+			wstest.Receive(t, "Run returns", hub.Done)
 			if err := c.SendErr(nil); !errors.Is(err, wskit.ErrHubStopped) {
 				t.Error(err)
 			}
 			hub.Broadcast([]byte("to nobody"))
-			own := &probe{}
+			own := &wstest.Probe{}
 			hub.Register(own)
-			own.expect(t, closed)
+			own.Expect(t, wstest.Closed)
 		})
 	}
 }
@@ -152,42 +153,42 @@ func TestMoreThanTenCrashesInTenSecondsEndTheHubAndRunReturns(t *testing.T) {
 // A permanent child that is stopped from outside ends the hub as well; so does a crash of the hub's own actor. Orderly.
 func TestTheEndOfAPermanentActorEndsTheHubInOrder(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, h *wskit.Hub){
-		"listener":    func(t *testing.T, h *wskit.Hub) { system().Root.Stop(one(t, h, "listener")) },
-		"connections": func(t *testing.T, h *wskit.Hub) { system().Root.Stop(one(t, h, "connections")) },
-		"registry":    func(t *testing.T, h *wskit.Hub) { system().Root.Stop(one(t, h, "registry")) },
-		"poison":      func(t *testing.T, h *wskit.Hub) { system().Root.Poison(h.PID()) },
-		"stop":        func(t *testing.T, h *wskit.Hub) { system().Root.Stop(h.PID()) },
-		"crash":       func(t *testing.T, h *wskit.Hub) { crash(h.PID()) },
+		"listener":    func(t *testing.T, h *wskit.Hub) { actors.System().Root.Stop(wstest.One(t, h, "listener")) },
+		"connections": func(t *testing.T, h *wskit.Hub) { actors.System().Root.Stop(wstest.One(t, h, "connections")) },
+		"registry":    func(t *testing.T, h *wskit.Hub) { actors.System().Root.Stop(wstest.One(t, h, "registry")) },
+		"poison":      func(t *testing.T, h *wskit.Hub) { actors.System().Root.Poison(h.PID()) },
+		"stop":        func(t *testing.T, h *wskit.Hub) { actors.System().Root.Stop(h.PID()) },
+		"crash":       func(t *testing.T, h *wskit.Hub) { wstest.Crash(h.PID(), "test") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			hub := run(t)
-			srv := serve(t, hub.Hub, serving{})
-			p, _ := srv.dial(t)
-			es := srv.stream(t)
-			hub.count(t, 2)
+			hub := wstest.Run(t)
+			srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+			p, _ := srv.Browser(t)
+			es := srv.Stream(t)
+			hub.Count(t, 2)
 			end(t, hub.Hub)
-			p.ends(t, websocket.StatusGoingAway)
-			if _, more := <-es.events; more {
+			p.Ends(t, websocket.StatusGoingAway)
+			if _, more := <-es.Events; more {
 				t.Error("the stream goes on")
 			}
-			receive(t, "Run returns", hub.done)
-			own := &probe{}
+			wstest.Receive(t, "Run returns", hub.Done)
+			own := &wstest.Probe{}
 			hub.Register(own)
-			own.expect(t, closed)
+			own.Expect(t, wstest.Closed)
 		})
 	}
 }
 
 // Nothing the hub is sent can make it crash: messages of a wrong type, by value, half filled.
 func TestMessagesThatMakeNoSenseAreIgnored(t *testing.T) {
-	hub := run(t, wskit.WithOnError(func(op string, err error) { t.Error(op, err) }))
-	p, _ := serve(t, hub.Hub, serving{}).dial(t)
+	hub := wstest.Run(t, wskit.WithOnError(func(op string, err error) { t.Error(op, err) }))
+	p, _ := wstest.Serve(t, hub.Hub, wstest.Serving{}).Browser(t)
 	for _, m := range nonsense() {
-		system().Root.Send(hub.PID(), m)
+		actors.System().Root.Send(hub.PID(), m)
 	}
 	hub.Broadcast([]byte("alive"))
-	p.expect(t, "alive")
-	if n := len(tree(t, hub.Hub)); n != 5 {
+	p.Expect(t, "alive")
+	if n := len(wstest.Tree(t, hub.Hub)); n != 5 {
 		t.Error(n)
 	}
 }
@@ -196,10 +197,10 @@ func TestMessagesThatMakeNoSenseAreIgnored(t *testing.T) {
 func TestNilMessagesAreIgnored(t *testing.T) {
 	for _, m := range []any{(*actors.Broadcast)(nil), (*actors.Register)(nil), (*actors.Unregister)(nil), (*actors.Publish)(nil), (*actors.Shutdown)(nil)} {
 		t.Run(fmt.Sprintf("%T", m), func(t *testing.T) {
-			hub := run(t, wskit.WithOnError(func(op string, err error) { t.Error(op, err) }))
-			hub.count(t, 0)
-			system().Root.Send(hub.PID(), m)
-			silent(t, "the hub ended", hub.done)
+			hub := wstest.Run(t, wskit.WithOnError(func(op string, err error) { t.Error(op, err) }))
+			hub.Count(t, 0)
+			actors.System().Root.Send(hub.PID(), m)
+			wstest.Silent(t, "the hub ended", hub.Done)
 		})
 	}
 }
@@ -208,32 +209,32 @@ func TestNilMessagesAreIgnored(t *testing.T) {
 func TestQuestionsWithoutAReplyChannelAreIgnored(t *testing.T) {
 	for _, m := range []any{&actors.Count{}, &actors.Tree{}, &actors.Describe{}} {
 		t.Run(fmt.Sprintf("%T", m), func(t *testing.T) {
-			hub := run(t, wskit.WithDrainTimeout(100*time.Millisecond))
-			hub.count(t, 0)
-			system().Root.Send(hub.PID(), m)
+			hub := wstest.Run(t, wskit.WithDrainTimeout(100*time.Millisecond))
+			hub.Count(t, 0)
+			actors.System().Root.Send(hub.PID(), m)
 			count := make(chan int, 1)
-			system().Root.Send(hub.PID(), &actors.Count{Reply: count})
-			receive(t, "the hub answers the next question", count)
+			actors.System().Root.Send(hub.PID(), &actors.Count{Reply: count})
+			wstest.Receive(t, "the hub answers the next question", count)
 		})
 	}
 }
 
 // A hub of the caller's own actor system leaves nothing in the shared one, and its name is as given, or unique.
 func TestWithActorSystemAndWithName(t *testing.T) {
-	clean(t)
-	before := len(processes(system()))
+	wstest.Clean(t)
+	before := len(wstest.Processes(actors.System()))
 	own := actor.NewActorSystem(actor.WithLoggerFactory(silentLogger))
-	ownBefore := len(processes(own))
-	var hubs []*runner
+	ownBefore := len(wstest.Processes(own))
+	var hubs []*wstest.Hub
 	for range 3 {
-		hubs = append(hubs, run(t, wskit.WithActorSystem(own), wskit.WithName("chat")))
+		hubs = append(hubs, wstest.Run(t, wskit.WithActorSystem(own), wskit.WithName("chat")))
 	}
 	names := map[string]bool{}
 	for _, hub := range hubs {
-		p := &probe{}
+		p := &wstest.Probe{}
 		hub.Register(p)
 		hub.Broadcast([]byte("1"))
-		p.expect(t, "1")
+		p.Expect(t, "1")
 		id := hub.PID().Id
 		if !strings.HasPrefix(id, "chat") || names[id] {
 			t.Error(id)
@@ -246,21 +247,21 @@ func TestWithActorSystemAndWithName(t *testing.T) {
 	if !names["chat"] { // who was first has it, and Run is called on goroutines
 		t.Error(names)
 	}
-	if n := len(processes(system())); n != before {
+	if n := len(wstest.Processes(actors.System())); n != before {
 		t.Errorf("%d processes in the shared system, before %d", n, before)
 	}
 	for _, hub := range hubs {
-		hub.halt(t)
+		hub.Halt(t)
 	}
-	eventually(t, "the own system is as before", func() bool { return len(processes(own)) == ownBefore })
+	wstest.Eventually(t, "the own system is as before", func() bool { return len(wstest.Processes(own)) == ownBefore })
 
 	// The name is free again.
-	again := run(t, wskit.WithActorSystem(own), wskit.WithName("chat"))
+	again := wstest.Run(t, wskit.WithActorSystem(own), wskit.WithName("chat"))
 	if id := again.PID().Id; id != "chat" {
 		t.Error(id)
 	}
 	// Without a name, and with nil for a system: in the shared one.
-	unnamed := run(t, wskit.WithActorSystem(nil), wskit.WithName(""))
+	unnamed := wstest.Run(t, wskit.WithActorSystem(nil), wskit.WithName(""))
 	if id := unnamed.PID().Id; !strings.HasPrefix(id, "wskit-") {
 		t.Error(id)
 	}

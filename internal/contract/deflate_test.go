@@ -7,6 +7,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // event is a message as servers send them: it compresses well.
@@ -20,16 +21,16 @@ func TestClientsWithAndWithoutCompressionReadTheSameMessages(t *testing.T) {
 	for _, server := range []websocket.CompressionMode{websocket.CompressionNoContextTakeover, websocket.CompressionContextTakeover} {
 		for _, threshold := range []int{0, 1, 1 << 20} {
 			t.Run(fmt.Sprintf("mode %d, threshold %d", server, threshold), func(t *testing.T) {
-				hub := run(t)
-				srv := serve(t, hub.Hub, serving{accept: &websocket.AcceptOptions{CompressionMode: server, CompressionThreshold: threshold}})
-				var peers []*peer
+				hub := wstest.Run(t)
+				srv := wstest.Serve(t, hub.Hub, wstest.Serving{Accept: &websocket.AcceptOptions{CompressionMode: server, CompressionThreshold: threshold}})
+				var peers []*wstest.Browser
 				for _, mode := range []websocket.CompressionMode{
 					websocket.CompressionNoContextTakeover, websocket.CompressionContextTakeover, websocket.CompressionDisabled,
 				} {
-					p, c := srv.dial(t, func(o *websocket.DialOptions) { o.CompressionMode = mode })
+					p, c := srv.Browser(t, func(o *websocket.DialOptions) { o.CompressionMode = mode })
 					peers = append(peers, p)
 					c.Send([]byte(event(0)))
-					p.expect(t, event(0))
+					p.Expect(t, event(0))
 				}
 				want := []string{"short"}
 				for i := range 100 {
@@ -39,7 +40,7 @@ func TestClientsWithAndWithoutCompressionReadTheSameMessages(t *testing.T) {
 					hub.Broadcast([]byte(m))
 				}
 				for _, p := range peers {
-					p.expect(t, want...)
+					p.Expect(t, want...)
 				}
 			})
 		}
@@ -47,11 +48,11 @@ func TestClientsWithAndWithoutCompressionReadTheSameMessages(t *testing.T) {
 }
 
 func TestACompressedBroadcastIsShortOnTheWire(t *testing.T) {
-	hub := run(t)
-	srv := serve(t, hub.Hub, serving{accept: &websocket.AcceptOptions{CompressionMode: websocket.CompressionNoContextTakeover}})
-	conn := srv.dialTCP(t)
-	fmt.Fprint(conn, strings.Replace(upgrade, "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1))
-	hub.count(t, 1)
+	hub := wstest.Run(t)
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Accept: &websocket.AcceptOptions{CompressionMode: websocket.CompressionNoContextTakeover}})
+	conn := srv.Conn(t)
+	_, _ = conn.Write(wstest.Handshake{Header: map[string]string{"Sec-WebSocket-Extensions": "permessage-deflate"}}.Request(srv.Host()))
+	hub.Count(t, 1)
 	want := actors.NewFrame([]byte(event(1))).Deflated(512)
 	if len(want) > len(event(1))/4 {
 		t.Fatalf("%d bytes for %d", len(want), len(event(1)))

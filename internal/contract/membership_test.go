@@ -14,34 +14,35 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // "Unregister closes the subscriber and calls OnDisconnect".
 func TestUnregisterClosesTheSubscriberAndCallsOnDisconnect(t *testing.T) {
 	gone := make(chan wskit.Subscriber, 9)
-	hub := run(t, wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
-	p := &probe{}
+	hub := wstest.Run(t, wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+	p := &wstest.Probe{}
 	hub.Register(p)
 	hub.Broadcast([]byte("1"))
 	hub.Unregister(p)
 	hub.Broadcast([]byte("2"))
-	p.expect(t, "1", closed)
-	if s := receive(t, "OnDisconnect", gone); s != p {
+	p.Expect(t, "1", wstest.Closed)
+	if s := wstest.Receive(t, "OnDisconnect", gone); s != p {
 		t.Error(s)
 	}
-	hub.count(t, 0)
-	silent(t, "another OnDisconnect", gone)
+	hub.Count(t, 0)
+	wstest.Silent(t, "another OnDisconnect", gone)
 }
 
 // "of a subscriber the hub does not know it does nothing."
 func TestUnregisterOfAnUnknownSubscriberDoesNothing(t *testing.T) {
-	known := &probe{}
-	hub := run(t, wskit.WithOnDisconnect(func(s wskit.Subscriber) {
+	known := &wstest.Probe{}
+	hub := wstest.Run(t, wskit.WithOnDisconnect(func(s wskit.Subscriber) {
 		if s != known {
 			t.Error("OnDisconnect of", s)
 		}
 	}))
-	stranger, sse := &probe{}, wskit.NewSSEClient(run(t).Hub, 1)
+	stranger, sse := &wstest.Probe{}, wskit.NewSSEClient(wstest.Run(t).Hub, 1)
 	hub.Unregister(stranger)
 	hub.Unregister(stranger)
 	hub.Register(known)
@@ -50,69 +51,69 @@ func TestUnregisterOfAnUnknownSubscriberDoesNothing(t *testing.T) {
 		t.Error("it closed a client that it does not know")
 	}
 	hub.Broadcast([]byte("x"))
-	known.expect(t, "x")
-	stranger.expect(t)
-	hub.count(t, 1)
+	known.Expect(t, "x")
+	stranger.Expect(t)
+	hub.Count(t, 1)
 }
 
 // "A second Register of a registered subscriber changes nothing."
 func TestASecondRegisterChangesNothing(t *testing.T) {
-	var events journal
-	hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { events.add("+") }), wskit.WithOnDisconnect(func(wskit.Subscriber) { events.add("-") }))
-	p := &probe{}
+	var events wstest.Journal
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { events.Note("+") }), wskit.WithOnDisconnect(func(wskit.Subscriber) { events.Note("-") }))
+	p := &wstest.Probe{}
 	hub.Register(p)
 	hub.Broadcast([]byte("1"))
 	hub.Register(p)
 	hub.Broadcast([]byte("2"))
-	p.expect(t, "1", "2")
+	p.Expect(t, "1", "2")
 	if n := hub.SubscriberCount(); n != 1 {
 		t.Error(n, "subscribers")
 	}
 	hub.Unregister(p)
 	hub.Unregister(p)
-	p.expect(t, "1", "2", closed)
-	hub.halt(t)
-	events.expect(t, "+", "-")
+	p.Expect(t, "1", "2", wstest.Closed)
+	hub.Halt(t)
+	events.Expect(t, "+", "-")
 }
 
 func TestASecondRegisterOfAnAcceptedClientChangesNothing(t *testing.T) {
-	var events journal
-	hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { events.add("+") }), wskit.WithOnDisconnect(func(wskit.Subscriber) { events.add("-") }))
-	p, c := serve(t, hub.Hub, serving{}).dial(t)
+	var events wstest.Journal
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { events.Note("+") }), wskit.WithOnDisconnect(func(wskit.Subscriber) { events.Note("-") }))
+	p, c := wstest.Serve(t, hub.Hub, wstest.Serving{}).Browser(t)
 	hub.Register(c)
 	hub.Broadcast([]byte("1"))
-	p.expect(t, "1")
-	hub.count(t, 1)
+	p.Expect(t, "1")
+	hub.Count(t, 1)
 	hub.Unregister(c)
-	p.ends(t, websocket.StatusNormalClosure)
-	hub.halt(t)
-	events.expect(t, "+", "-")
+	p.Ends(t, websocket.StatusNormalClosure)
+	hub.Halt(t)
+	events.Expect(t, "+", "-")
 }
 
 // A subscriber may come back: it sees its Close before the next Send, and a pair of callbacks for each time.
 func TestASubscriberThatIsRegisteredAgainSeesCloseBeforeTheNextSend(t *testing.T) {
-	var events journal
-	hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { events.add("+") }), wskit.WithOnDisconnect(func(wskit.Subscriber) { events.add("-") }))
+	var events wstest.Journal
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { events.Note("+") }), wskit.WithOnDisconnect(func(wskit.Subscriber) { events.Note("-") }))
 	var want, pairs []string
 	slow := make(chan struct{})
-	p := &probe{onSend: func(string) bool { <-slow; return true }} // so that the next one has to wait for it to leave
+	p := &wstest.Probe{OnSend: func(string) bool { <-slow; return true }} // so that the next one has to wait for it to leave
 	for i := range 50 {
 		hub.Register(p)
 		hub.Broadcast(fmt.Append(nil, i))
 		hub.Unregister(p)
-		want, pairs = append(want, fmt.Sprint(i), closed), append(pairs, "+", "-")
+		want, pairs = append(want, fmt.Sprint(i), wstest.Closed), append(pairs, "+", "-")
 	}
 	close(slow)
-	p.expect(t, want...)
-	events.expect(t, pairs...)
-	hub.count(t, 0)
+	p.Expect(t, want...)
+	events.Expect(t, pairs...)
+	hub.Count(t, 0)
 }
 
 // "Every OnConnect is paired with exactly one OnDisconnect, at shutdown too." Under churn, of every kind of subscriber.
 func TestEveryOnConnectIsPairedWithExactlyOneOnDisconnect(t *testing.T) {
 	var mu sync.Mutex
 	in, out := map[wskit.Subscriber]int{}, map[wskit.Subscriber]int{}
-	hub := run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
+	hub := wstest.Run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
 		mu.Lock()
 		defer mu.Unlock()
 		if in[s]++; in[s] != out[s]+1 {
@@ -125,14 +126,14 @@ func TestEveryOnConnectIsPairedWithExactlyOneOnDisconnect(t *testing.T) {
 			t.Errorf("disconnected %d times, connected %d times", out[s], in[s])
 		}
 	}))
-	srv := serve(t, hub.Hub, serving{})
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
 	var group sync.WaitGroup
 	for g := range 6 {
 		group.Go(func() {
 			for i := range 25 {
 				switch (g + i) % 3 {
 				case 0:
-					p := &probe{}
+					p := &wstest.Probe{}
 					for range 3 {
 						hub.Register(p)
 						if rand.N(2) == 0 {
@@ -140,7 +141,7 @@ func TestEveryOnConnectIsPairedWithExactlyOneOnDisconnect(t *testing.T) {
 						}
 					}
 				case 1:
-					c := srv.open(t)
+					c := srv.Open(t)
 					switch rand.N(3) {
 					case 0:
 						_ = c.Close(websocket.StatusNormalClosure, "")
@@ -149,7 +150,7 @@ func TestEveryOnConnectIsPairedWithExactlyOneOnDisconnect(t *testing.T) {
 					default: // stays until the end
 						go func() {
 							for err := error(nil); err == nil; {
-								_, err = c.next()
+								_, err = c.Next()
 							}
 						}()
 					}
@@ -164,7 +165,7 @@ func TestEveryOnConnectIsPairedWithExactlyOneOnDisconnect(t *testing.T) {
 			}
 		})
 	}
-	churn := begin(group.Wait)
+	churn := wstest.Begin(group.Wait)
 	for running := true; running; {
 		select {
 		case <-churn:
@@ -173,7 +174,7 @@ func TestEveryOnConnectIsPairedWithExactlyOneOnDisconnect(t *testing.T) {
 			hub.Broadcast([]byte("x"))
 		}
 	}
-	hub.halt(t)
+	hub.Halt(t)
 	mu.Lock()
 	defer mu.Unlock()
 	if len(in) != len(out) || len(in) < 50 {
@@ -189,35 +190,35 @@ func TestEveryOnConnectIsPairedWithExactlyOneOnDisconnect(t *testing.T) {
 // "What OnConnect sends to its subscriber arrives before any broadcast; no broadcast made after Register returned is lost to it."
 func TestWhatOnConnectSendsArrivesBeforeAnyBroadcastAndNoneIsLost(t *testing.T) {
 	hold := make(chan struct{})
-	hub := run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
+	hub := wstest.Run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
 		s.Send([]byte("hello 1"))
 		<-hold
 		s.Send([]byte("hello 2"))
 	}))
-	srv := serve(t, hub.Hub, serving{})
-	ws, _ := srv.dial(t) // its OnConnect blocks; the others wait behind it
-	own := &probe{}
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	ws, _ := srv.Browser(t) // its OnConnect blocks; the others wait behind it
+	own := &wstest.Probe{}
 	hub.Register(own)
-	es := srv.stream(t)
-	hub.count(t, 3)
+	es := srv.Stream(t)
+	hub.Count(t, 3)
 	var want []string
 	for i := range 200 {
 		hub.Broadcast(fmt.Append(nil, i))
 		want = append(want, fmt.Sprint(i))
 	}
-	ws.expect(t, "hello 1")
+	ws.Expect(t, "hello 1")
 	close(hold)
-	ws.expect(t, append([]string{"hello 2"}, want...)...)
-	es.expect(t, append([]string{"hello 1", "hello 2"}, want...)...)
-	own.expect(t, append([]string{"hello 1", "hello 2"}, want...)...)
+	ws.Expect(t, append([]string{"hello 2"}, want...)...)
+	es.Expect(t, append([]string{"hello 1", "hello 2"}, want...)...)
+	own.Expect(t, append([]string{"hello 1", "hello 2"}, want...)...)
 }
 
 // The same with everything at once: the greeting is first, and the broadcasts that follow have no hole.
 func TestTheGreetingIsFirstAndTheBroadcastsHaveNoHole(t *testing.T) {
-	hub := run(t, wskit.WithOnConnect(func(s wskit.Subscriber) { s.Send([]byte("hello")) }))
-	srv := serve(t, hub.Hub, serving{client: []wskit.ClientOption{wskit.WithSendBufSize(1 << 16)}})
+	hub := wstest.Run(t, wskit.WithOnConnect(func(s wskit.Subscriber) { s.Send([]byte("hello")) }))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Client: []wskit.ClientOption{wskit.WithSendBufSize(1 << 16)}})
 	stop := make(chan struct{})
-	caster := begin(func() {
+	caster := wstest.Begin(func() {
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -231,14 +232,14 @@ func TestTheGreetingIsFirstAndTheBroadcastsHaveNoHole(t *testing.T) {
 	for range 10 {
 		group.Go(func() {
 			for range 5 {
-				p := srv.open(t)
-				p.expect(t, "hello")
-				first, err := p.next()
+				p := srv.Open(t)
+				p.Expect(t, "hello")
+				first, err := p.Next()
 				var n int
 				_, _ = fmt.Sscan(first, &n)
 				for i := 1; i < 20 && err == nil; i++ {
 					var got string
-					if got, err = p.next(); err == nil && got != fmt.Sprint(n+i) {
+					if got, err = p.Next(); err == nil && got != fmt.Sprint(n+i) {
 						t.Errorf("%s instead of %d", got, n+i)
 					}
 				}
@@ -256,30 +257,30 @@ func TestTheGreetingIsFirstAndTheBroadcastsHaveNoHole(t *testing.T) {
 
 // "no broadcast made after Register returned is lost to it": registered and broadcast to by one goroutine, unbuffered even.
 func TestABroadcastRightAfterRegisterArrives(t *testing.T) {
-	hub := run(t, wskit.WithRegisterBuf(0), wskit.WithBroadcastBuf(0))
+	hub := wstest.Run(t, wskit.WithRegisterBuf(0), wskit.WithBroadcastBuf(0))
 	for i := range 300 {
-		p := &probe{}
+		p := &wstest.Probe{}
 		hub.Register(p)
 		hub.Broadcast(fmt.Append(nil, i))
 		hub.Unregister(p)
-		p.expect(t, fmt.Sprint(i), closed)
+		p.Expect(t, fmt.Sprint(i), wstest.Closed)
 	}
 }
 
 // "The bytes given to Send and Broadcast may be reused by the caller as soon as the call returns." Nor may a subscriber's
 // own changes to what it was given reach anybody else.
 func TestTheBytesGivenToSendAndBroadcastMayBeReused(t *testing.T) {
-	hub := idle(t)
+	hub := wstest.Idle(t)
 	vandal := &vandal{}
 	hub.Register(vandal)
-	sse, p := wskit.NewSSEClient(hub.Hub, 10), &probe{}
+	sse, p := wskit.NewSSEClient(hub.Hub, 10), &wstest.Probe{}
 	hub.Register(p)
 	hub.Register(sse)
 	buf := []byte("1234")
 	hub.Broadcast(buf)
 	copy(buf, "xxxx")
-	hub.start(t)
-	srv := serve(t, hub.Hub, serving{pumps: func(c *wskit.Client) {
+	hub.Start(t)
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Pumps: func(c *wskit.Client) {
 		copy(buf, "5678")
 		c.Send(buf)
 		_ = c.SendErr(buf)
@@ -287,17 +288,17 @@ func TestTheBytesGivenToSendAndBroadcastMayBeReused(t *testing.T) {
 		go c.ReadPump()
 		go c.WritePump()
 	}})
-	ws, _ := srv.dial(t)
-	ws.expect(t, "5678", "5678")
-	p.expect(t, "1234")
+	ws, _ := srv.Browser(t)
+	ws.Expect(t, "5678", "5678")
+	p.Expect(t, "1234")
 	hub.Broadcast([]byte("abcd"))
-	eventually(t, "the vandal has had it", func() bool { return vandal.seen.Load() == 2 })
-	es := srv.stream(t)
-	hub.count(t, 5)
+	wstest.Eventually(t, "the vandal has had it", func() bool { return vandal.seen.Load() == 2 })
+	es := srv.Stream(t)
+	hub.Count(t, 5)
 	hub.Broadcast([]byte("efgh"))
-	p.expect(t, "1234", "abcd", "efgh")
-	ws.expect(t, "abcd", "efgh")
-	es.expect(t, "efgh")
+	p.Expect(t, "1234", "abcd", "efgh")
+	ws.Expect(t, "abcd", "efgh")
+	es.Expect(t, "efgh")
 }
 
 type vandal struct{ seen atomic.Int32 }
@@ -314,20 +315,20 @@ func (v *vandal) Send(data []byte) bool {
 
 // "BroadcastEvent marshals event as JSON."; "BroadcastJSON is BroadcastEvent of Event{typ, payload, now}."
 func TestBroadcastEventMarshalsAndBroadcastJSONWrapsInAnEvent(t *testing.T) {
-	hub := run(t)
-	p, _ := serve(t, hub.Hub, serving{}).dial(t)
+	hub := wstest.Run(t)
+	p, _ := wstest.Serve(t, hub.Hub, wstest.Serving{}).Browser(t)
 	for _, v := range []any{map[string]int{"b": 2, "a": 1}, "text", nil, 1.5, []string{}, json.RawMessage(`{"x" : 1}`), "<&>"} {
 		if err := hub.BroadcastEvent(t.Context(), v); err != nil {
 			t.Error(err)
 		}
 		want, _ := json.Marshal(v)
-		p.expect(t, string(want))
+		p.Expect(t, string(want))
 	}
 	before := time.Now()
 	if err := hub.BroadcastJSON(t.Context(), "kind", []int{1, 2}); err != nil {
 		t.Error(err)
 	}
-	text, err := p.next()
+	text, err := p.Next()
 	var e wskit.Event
 	if err := errors.Join(err, json.Unmarshal([]byte(text), &e)); err != nil {
 		t.Fatal(err)
@@ -342,8 +343,8 @@ func TestBroadcastEventMarshalsAndBroadcastJSONWrapsInAnEvent(t *testing.T) {
 
 // "The error is non-nil only when marshalling fails."
 func TestBroadcastEventFailsOnlyWhenMarshallingFails(t *testing.T) {
-	hub := run(t)
-	p := &probe{}
+	hub := wstest.Run(t)
+	p := &wstest.Probe{}
 	hub.Register(p)
 	cause := errors.New("cause")
 	for _, bad := range []any{make(chan int), func() {}, badJSON{cause}, &badJSON{nil}} {
@@ -362,8 +363,8 @@ func TestBroadcastEventFailsOnlyWhenMarshallingFails(t *testing.T) {
 	if err := hub.BroadcastEvent(ended, 1); err != nil {
 		t.Error("without Redis an ended context is no reason:", err)
 	}
-	p.expect(t, "1")
-	hub.halt(t)
+	p.Expect(t, "1")
+	hub.Halt(t)
 	if err := hub.BroadcastEvent(t.Context(), 1); err != nil {
 		t.Error(err)
 	}

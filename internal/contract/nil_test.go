@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 var noContext context.Context
@@ -34,8 +35,8 @@ func (funcSubscriber) Close()           {}
 
 // Nil where something must be: an error or a logged no-op, never a panic, and never a wait.
 func TestNilIsAnErrorOrANoOpAndNeverAPanic(t *testing.T) {
-	hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { t.Error("OnConnect") }))
-	hub.count(t, 0)
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { t.Error("OnConnect") }))
+	hub.Count(t, 0)
 	_ = hub.PID()
 	ctx := context.Background()
 	rec := httptest.NewRecorder
@@ -43,7 +44,7 @@ func TestNilIsAnErrorOrANoOpAndNeverAPanic(t *testing.T) {
 	var nilHub *wskit.Hub
 	var nilClient *wskit.Client
 	var nilSSE *wskit.SSEClient
-	var nilProbe *probe
+	var nilProbe *wstest.Probe
 	must := func(err error) {
 		t.Helper()
 		if err == nil {
@@ -69,7 +70,7 @@ func TestNilIsAnErrorOrANoOpAndNeverAPanic(t *testing.T) {
 		hub.Unregister(c)
 	}
 	for i, call := range []func(){
-		func() { nilHub.Run(ctx) }, func() { nilHub.Register(&probe{}) }, func() { nilHub.Unregister(&probe{}) }, func() { nilHub.Broadcast(nil) },
+		func() { nilHub.Run(ctx) }, func() { nilHub.Register(&wstest.Probe{}) }, func() { nilHub.Unregister(&wstest.Probe{}) }, func() { nilHub.Broadcast(nil) },
 		func() { must(nilHub.BroadcastEvent(ctx, 1)) }, func() { must(nilHub.BroadcastJSON(ctx, "", 1)) }, func() { nilHub.SubscribeToRedis(ctx) },
 		func() { _ = nilHub.SubscriberCount() }, func() { _ = nilHub.PID() },
 		func() { hub.Run(noContext) }, func() { hub.SubscribeToRedis(noContext) }, func() { _ = hub.BroadcastEvent(noContext, 1) }, func() { _ = hub.BroadcastJSON(noContext, "", nil) },
@@ -92,7 +93,7 @@ func TestNilIsAnErrorOrANoOpAndNeverAPanic(t *testing.T) {
 				wskit.WithOnError(nil), wskit.WithOnMessage(nil), wskit.WithLogger(nil), wskit.WithActorSystem(nil), wskit.WithName(""))
 		},
 	} {
-		quickly(t, fmt.Sprint("call ", i), 2*time.Second, func() {
+		wstest.Quickly(t, fmt.Sprint("call ", i), 2*time.Second, func() {
 			defer func() {
 				if v := recover(); v != nil {
 					t.Errorf("call %d panics: %v", i, v)
@@ -104,7 +105,7 @@ func TestNilIsAnErrorOrANoOpAndNeverAPanic(t *testing.T) {
 	if n := hub.SubscriberCount(); n != 0 {
 		t.Error(n, "subscribers")
 	}
-	if names := tree(t, hub.Hub); len(names) != 4 {
+	if names := wstest.Tree(t, hub.Hub); len(names) != 4 {
 		t.Error(names)
 	}
 }
@@ -127,16 +128,16 @@ func TestANilHubIsAnswered500(t *testing.T) {
 
 // The options' special values, on a hub that really runs; nil callbacks are none.
 func TestOptionsOutOfRangeMeanTheDefaults(t *testing.T) {
-	hub := run(t, wskit.WithBroadcastBuf(-5), wskit.WithRegisterBuf(-1<<62), wskit.WithChannelTimeout(-1), wskit.WithDrainTimeout(0), wskit.WithOnConnect(nil),
+	hub := wstest.Run(t, wskit.WithBroadcastBuf(-5), wskit.WithRegisterBuf(-1<<62), wskit.WithChannelTimeout(-1), wskit.WithDrainTimeout(0), wskit.WithOnConnect(nil),
 		wskit.WithOnDisconnect(nil), wskit.WithOnTimeout(nil), wskit.WithOnError(nil), wskit.WithOnMessage(nil), wskit.WithLogger(nil), wskit.WithRedis(nil, "channel"))
-	srv := serve(t, hub.Hub, serving{client: []wskit.ClientOption{nil, wskit.WithWriteWait(-1), wskit.WithPingInterval(0), wskit.WithMaxMessageSize(0), wskit.WithSendBufSize(-7)}})
-	p, c := srv.dial(t)
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Client: []wskit.ClientOption{nil, wskit.WithWriteWait(-1), wskit.WithPingInterval(0), wskit.WithMaxMessageSize(0), wskit.WithSendBufSize(-7)}})
+	p, c := srv.Browser(t)
 	hub.Broadcast([]byte("1"))
-	p.expect(t, "1")
-	p.say(t, "nobody listens")
+	p.Expect(t, "1")
+	p.Say(t, "nobody listens")
 	hub.SubscribeToRedis(context.Background()) // off: it returns
 	c.Close()
-	p.ends(t, websocket.StatusNormalClosure)
+	p.Ends(t, websocket.StatusNormalClosure)
 	zero := wskit.Hub{} // of no use by contract, and no panic either
 	if n := zero.SubscriberCount(); n != 0 {
 		t.Error(n)

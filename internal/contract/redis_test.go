@@ -13,23 +13,24 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/internal/redistest"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 const channel = "contract"
 
 // node is one instance: a hub on the channel, with one subscriber.
 type node struct {
-	*runner
+	*wstest.Hub
 	client *redis.Client
-	got    *probe
+	got    *wstest.Probe
 	errs   chan error // what OnError was told
 }
 
 func redisNode(t *testing.T, addr string) *node {
 	t.Helper()
-	clean(t)
-	n := &node{client: redistest.Client(t, addr), got: &probe{}, errs: make(chan error, 999)}
-	n.runner = run(t, wskit.WithRedis(n.client, channel), wskit.WithOnError(func(op string, err error) { n.errs <- err }))
+	wstest.Clean(t)
+	n := &node{client: redistest.Client(t, addr), got: &wstest.Probe{}, errs: make(chan error, 999)}
+	n.Hub = wstest.Run(t, wskit.WithRedis(n.client, channel), wskit.WithOnError(func(op string, err error) { n.errs <- err }))
 	n.Register(n.got)
 	return n
 }
@@ -38,26 +39,26 @@ func redisNode(t *testing.T, addr string) *node {
 func (n *node) listen(t *testing.T, srv *redistest.Server, total int) (stop func(), done <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done = begin(func() { n.SubscribeToRedis(ctx) })
-	t.Cleanup(func() { cancel(); receive(t, "SubscribeToRedis returns", done) })
-	eventually(t, "the subscription", func() bool { return srv.Subscribers(t, channel) == total })
+	done = wstest.Begin(func() { n.SubscribeToRedis(ctx) })
+	t.Cleanup(func() { cancel(); wstest.Receive(t, "SubscribeToRedis returns", done) })
+	wstest.Eventually(t, "the subscription", func() bool { return srv.Subscribers(t, channel) == total })
 	return cancel, done
 }
 
 // "WithRedis: nil client or "" channel: Redis off".
 func TestANilClientOrAnEmptyChannelMeansRedisOff(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
-		clean(t)
+		wstest.Clean(t)
 		for _, opt := range []wskit.HubOption{wskit.WithRedis(nil, channel), wskit.WithRedis(srv.Client(t), ""), wskit.WithRedis(nil, "")} {
-			hub := run(t, opt)
-			p := &probe{}
+			hub := wstest.Run(t, opt)
+			p := &wstest.Probe{}
 			hub.Register(p)
 			if err := hub.BroadcastEvent(t.Context(), 1); err != nil {
 				t.Error(err)
 			}
-			p.expect(t, "1")
-			quickly(t, "SubscribeToRedis", time.Second, func() { hub.SubscribeToRedis(context.Background()) })
-			for _, name := range tree(t, hub.Hub) {
+			p.Expect(t, "1")
+			wstest.Quickly(t, "SubscribeToRedis", time.Second, func() { hub.SubscribeToRedis(context.Background()) })
+			for _, name := range wstest.Tree(t, hub.Hub) {
 				if strings.HasSuffix(name, "/redis") {
 					t.Error(name)
 				}
@@ -86,13 +87,13 @@ func TestAnyRedisClientCanPublishToAndReadTheChannel(t *testing.T) {
 		if err != nil || msg.Payload != string(want) {
 			t.Errorf("%+v, %v", msg, err)
 		}
-		n.got.expect(t, string(want))
+		n.got.Expect(t, string(want))
 		for _, text := range []string{"not-JSON", "", "\x00\xff", strings.Repeat("x", 1<<18)} {
 			if err := own.Publish(t.Context(), channel, text).Err(); err != nil {
 				t.Error(err)
 			}
 		}
-		n.got.expect(t, string(want), "not-JSON", "", "\x00\xff", strings.Repeat("x", 1<<18))
+		n.got.Expect(t, string(want), "not-JSON", "", "\x00\xff", strings.Repeat("x", 1<<18))
 		if err := n.BroadcastJSON(t.Context(), "kind", 7); err != nil {
 			t.Error(err)
 		}
@@ -124,12 +125,12 @@ func TestBroadcastEventReachesEverySubscriberOfEveryHubOnceAndInOneOrder(t *test
 			t.Fatal(err)
 		}
 		for _, n := range nodes {
-			n.got.expect(t, "ready")
+			n.got.Expect(t, "ready")
 		}
 		const each = 100
 		var publishing []<-chan struct{}
 		for i, n := range nodes {
-			publishing = append(publishing, begin(func() {
+			publishing = append(publishing, wstest.Begin(func() {
 				for k := range each {
 					if err := n.BroadcastEvent(context.Background(), fmt.Sprintf("%d/%d", i, k)); err != nil {
 						t.Error(err)
@@ -139,16 +140,16 @@ func TestBroadcastEventReachesEverySubscriberOfEveryHubOnceAndInOneOrder(t *test
 			}))
 		}
 		for _, p := range publishing {
-			receive(t, "the publishers end", p)
+			wstest.Receive(t, "the publishers end", p)
 		}
-		eventually(t, "all have arrived", func() bool {
-			return !slices.ContainsFunc(nodes, func(n *node) bool { return n.got.len() < 2*each*len(nodes)+1 })
+		wstest.Eventually(t, "all have arrived", func() bool {
+			return !slices.ContainsFunc(nodes, func(n *node) bool { return n.got.Len() < 2*each*len(nodes)+1 })
 		})
 		for _, n := range nodes {
 			n.Broadcast([]byte("mine alone"))
-			eventually(t, "the local broadcast", func() bool { return strings.HasSuffix(n.got.all(), "mine alone") })
-			if n.got.len() != 2*each*len(nodes)+2 || n.got.all() != nodes[0].got.all() {
-				t.Error("not the same for all, or more than once:", n.got.len())
+			wstest.Eventually(t, "the local broadcast", func() bool { return strings.HasSuffix(n.got.Text(), "mine alone") })
+			if n.got.Len() != 2*each*len(nodes)+2 || n.got.Text() != nodes[0].got.Text() {
+				t.Error("not the same for all, or more than once:", n.got.Len())
 			}
 		}
 	})
@@ -164,26 +165,26 @@ func TestWithoutAnswerOfRedisBroadcastEventBroadcastsLocally(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			n.got.expect(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+			n.got.Expect(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 		})
 		t.Run("silent", func(t *testing.T) {
 			proxy := redistest.Proxy(t, srv.Addr())
 			n := redisNode(t, proxy.Addr())
 			n.listen(t, srv, 1)
 			proxy.Mute(redistest.Everything)
-			quickly(t, "BroadcastEvent", 3500*time.Millisecond, func() {
+			wstest.Quickly(t, "BroadcastEvent", 3500*time.Millisecond, func() {
 				if err := n.BroadcastEvent(context.Background(), "silent"); err != nil {
 					t.Error(err)
 				}
 			})
-			n.got.expect(t, `"silent"`)
+			n.got.Expect(t, `"silent"`)
 		})
 		t.Run("dead", func(t *testing.T) {
 			n := redisNode(t, srv.Addr())
 			n.listen(t, srv, 1)
 			srv.Kill()
 			defer srv.Restart()
-			quickly(t, "BroadcastEvent", 3500*time.Millisecond, func() {
+			wstest.Quickly(t, "BroadcastEvent", 3500*time.Millisecond, func() {
 				for i := range 3 {
 					if err := n.BroadcastEvent(context.Background(), i); err != nil {
 						t.Error(err)
@@ -193,7 +194,7 @@ func TestWithoutAnswerOfRedisBroadcastEventBroadcastsLocally(t *testing.T) {
 					t.Error("no error of marshalling")
 				}
 			})
-			n.got.expect(t, "0", "1", "2")
+			n.got.Expect(t, "0", "1", "2")
 		})
 		t.Run("context ended", func(t *testing.T) {
 			n := redisNode(t, srv.Addr())
@@ -203,7 +204,7 @@ func TestWithoutAnswerOfRedisBroadcastEventBroadcastsLocally(t *testing.T) {
 			if err := n.BroadcastEvent(ctx, 1); err != nil {
 				t.Error(err)
 			}
-			n.got.expect(t, "1")
+			n.got.Expect(t, "1")
 		})
 	})
 }
@@ -217,30 +218,30 @@ func TestSubscribeToRedisBlocksUntilItsContextEndsAndReconnects(t *testing.T) {
 		if err := srv.Client(t).Publish(t.Context(), channel, "before").Err(); err != nil {
 			t.Fatal(err)
 		}
-		n.got.expect(t, "before")
-		silent(t, "SubscribeToRedis returned", done)
+		n.got.Expect(t, "before")
+		wstest.Silent(t, "SubscribeToRedis returned", done)
 		srv.Kill()
 		if err := n.BroadcastEvent(t.Context(), 1); err != nil {
 			t.Error(err)
 		}
-		n.got.expect(t, "before", "1")
-		silent(t, "SubscribeToRedis returned", done)
+		n.got.Expect(t, "before", "1")
+		wstest.Silent(t, "SubscribeToRedis returned", done)
 		srv.Restart()
-		eventually(t, "it reconnects", func() bool { return srv.Subscribers(t, channel) == 1 })
+		wstest.Eventually(t, "it reconnects", func() bool { return srv.Subscribers(t, channel) == 1 })
 		if err := srv.Client(t).Publish(t.Context(), channel, "after").Err(); err != nil {
 			t.Fatal(err)
 		}
-		n.got.expect(t, "before", "1", "after")
+		n.got.Expect(t, "before", "1", "after")
 		for gap := false; !gap; {
-			gap = errors.Is(receive(t, "the gap is reported", n.errs), wskit.ErrRedisGap)
+			gap = errors.Is(wstest.Receive(t, "the gap is reported", n.errs), wskit.ErrRedisGap)
 		}
 		stop()
-		receive(t, "SubscribeToRedis returns", done)
-		eventually(t, "nobody listens any more", func() bool { return srv.Subscribers(t, channel) == 0 })
+		wstest.Receive(t, "SubscribeToRedis returns", done)
+		wstest.Eventually(t, "nobody listens any more", func() bool { return srv.Subscribers(t, channel) == 0 })
 		if err := n.BroadcastEvent(t.Context(), 2); err != nil {
 			t.Error(err)
 		}
-		n.got.expect(t, "before", "1", "after", "2")
+		n.got.Expect(t, "before", "1", "after", "2")
 	})
 }
 
@@ -252,34 +253,34 @@ func TestSubscribeToRedisReturnsWhenTheHubStops(t *testing.T) {
 		if err := n.BroadcastEvent(t.Context(), 1); err != nil {
 			t.Error(err)
 		}
-		n.halt(t)
-		n.got.expect(t, "1", closed)
-		receive(t, "SubscribeToRedis returns", done)
-		quickly(t, "SubscribeToRedis on a stopped hub", time.Second, func() { n.SubscribeToRedis(context.Background()) })
-		quickly(t, "BroadcastEvent on a stopped hub", time.Second, func() { _ = n.BroadcastEvent(context.Background(), 1) })
+		n.Halt(t)
+		n.got.Expect(t, "1", wstest.Closed)
+		wstest.Receive(t, "SubscribeToRedis returns", done)
+		wstest.Quickly(t, "SubscribeToRedis on a stopped hub", time.Second, func() { n.SubscribeToRedis(context.Background()) })
+		wstest.Quickly(t, "BroadcastEvent on a stopped hub", time.Second, func() { _ = n.BroadcastEvent(context.Background(), 1) })
 		if err := n.client.Ping(t.Context()).Err(); err != nil {
 			t.Error(err)
 		}
-		eventually(t, "nobody listens any more", func() bool { return srv.Subscribers(t, channel) == 0 })
+		wstest.Eventually(t, "nobody listens any more", func() bool { return srv.Subscribers(t, channel) == 0 })
 	})
 }
 
 // Before Run: what was published before the subscribers were let in is theirs in order, and nothing hangs.
 func TestBroadcastEventBeforeRunIsDeliveredByRun(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
-		clean(t)
-		hub := idle(t, wskit.WithRedis(srv.Client(t), channel))
-		p := &probe{}
+		wstest.Clean(t)
+		hub := wstest.Idle(t, wskit.WithRedis(srv.Client(t), channel))
+		p := &wstest.Probe{}
 		hub.Register(p)
-		quickly(t, "BroadcastEvent", 3500*time.Millisecond, func() {
+		wstest.Quickly(t, "BroadcastEvent", 3500*time.Millisecond, func() {
 			for i := range 3 {
 				if err := hub.BroadcastEvent(context.Background(), i); err != nil {
 					t.Error(err)
 				}
 			}
 		})
-		p.expect(t)
-		hub.start(t)
-		p.expect(t, "0", "1", "2")
+		p.Expect(t)
+		hub.Start(t)
+		p.Expect(t, "0", "1", "2")
 	})
 }

@@ -14,13 +14,14 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // served is a server whose /ws is ServeWS, and what that returned.
-func served(t testing.TB, hub *wskit.Hub, accept *websocket.AcceptOptions, opts ...wskit.ClientOption) (*server, <-chan error) {
+func served(t testing.TB, hub *wskit.Hub, accept *websocket.AcceptOptions, opts ...wskit.ClientOption) (*wstest.Server, <-chan error) {
 	t.Helper()
 	results := make(chan error, 1<<10)
-	s := &server{Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &wstest.Server{Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		results <- wskit.ServeWS(w, r, hub, accept, opts...)
 	}))}
 	t.Cleanup(func() {
@@ -32,42 +33,42 @@ func served(t testing.TB, hub *wskit.Hub, accept *websocket.AcceptOptions, opts 
 
 // "ServeWS is the whole handler of a WebSocket ... It blocks"
 func TestServeWSReadsAndWritesAndBlocksUntilThePeerCloses(t *testing.T) {
-	hub := run(t, wskit.WithOnMessage(echo))
+	hub := wstest.Run(t, wskit.WithOnMessage(wstest.Echo))
 	s, results := served(t, hub.Hub, nil)
-	p := s.open(t)
-	hub.count(t, 1)
+	p := s.Open(t)
+	hub.Count(t, 1)
 	hub.Broadcast([]byte("to all"))
-	p.expect(t, "to all")
-	p.say(t, "hi")
-	p.expect(t, "echo hi")
-	silent(t, "ServeWS returns", results)
+	p.Expect(t, "to all")
+	p.Say(t, "hi")
+	p.Expect(t, "echo hi")
+	wstest.Silent(t, "ServeWS returns", results)
 	if err := p.Close(4321, "enough"); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, "ServeWS returns", results); websocket.CloseStatus(err) != 4321 {
+	if err := wstest.Receive(t, "ServeWS returns", results); websocket.CloseStatus(err) != 4321 {
 		t.Errorf("ServeWS: %v, want the peer's close code 4321", err)
 	}
-	hub.count(t, 0)
+	hub.Count(t, 0)
 }
 
 func TestServeReturnsNilWhenThisSideEndedTheConnection(t *testing.T) {
-	for name, end := range map[string]func(*testing.T, *runner, *wskit.Client){
-		"Close":      func(_ *testing.T, _ *runner, c *wskit.Client) { c.Close() },
-		"Unregister": func(_ *testing.T, h *runner, c *wskit.Client) { h.Unregister(c) },
-		"hub's end":  func(t *testing.T, h *runner, _ *wskit.Client) { h.halt(t) },
+	for name, end := range map[string]func(*testing.T, *wstest.Hub, *wskit.Client){
+		"Close":      func(_ *testing.T, _ *wstest.Hub, c *wskit.Client) { c.Close() },
+		"Unregister": func(_ *testing.T, h *wstest.Hub, c *wskit.Client) { h.Unregister(c) },
+		"hub's end":  func(t *testing.T, h *wstest.Hub, _ *wskit.Client) { h.Halt(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			hub := run(t)
+			hub := wstest.Run(t)
 			result := make(chan error, 1)
-			p, c := serve(t, hub.Hub, serving{pumps: func(c *wskit.Client) { go func() { result <- c.Serve() }() }}).dial(t)
-			hub.count(t, 1)
+			p, c := wstest.Serve(t, hub.Hub, wstest.Serving{Pumps: func(c *wskit.Client) { go func() { result <- c.Serve() }() }}).Browser(t)
+			hub.Count(t, 1)
 			c.Send([]byte("first"))
 			end(t, hub, c)
-			p.expect(t, "first")
-			if _, err := p.next(); websocket.CloseStatus(err) < 1000 {
+			p.Expect(t, "first")
+			if _, err := p.Next(); websocket.CloseStatus(err) < 1000 {
 				t.Errorf("the peer read %v, want a close frame", err)
 			}
-			if err := receive(t, "Serve returns", result); err != nil {
+			if err := wstest.Receive(t, "Serve returns", result); err != nil {
 				t.Error("Serve:", err)
 			}
 		})
@@ -75,23 +76,23 @@ func TestServeReturnsNilWhenThisSideEndedTheConnection(t *testing.T) {
 }
 
 func TestServeSaysWhatWentWrong(t *testing.T) {
-	hub := run(t, wskit.WithOnMessage(func(*wskit.Client, []byte) { panic("in the handler") }))
+	hub := wstest.Run(t, wskit.WithOnMessage(func(*wskit.Client, []byte) { panic("in the handler") }))
 	s, results := served(t, hub.Hub, nil, wskit.WithMaxMessageSize(10))
-	p := s.open(t)
-	p.say(t, "hello")
-	p.ends(t, websocket.StatusInternalError)
-	if err := receive(t, "ServeWS returns", results); err == nil || !strings.Contains(err.Error(), "crashed") {
+	p := s.Open(t)
+	p.Say(t, "hello")
+	p.Ends(t, websocket.StatusInternalError)
+	if err := wstest.Receive(t, "ServeWS returns", results); err == nil || !strings.Contains(err.Error(), "crashed") {
 		t.Errorf("a handler that panicked: %v", err)
 	}
-	p = s.open(t)
+	p = s.Open(t)
 	_ = p.CloseNow()
-	if err := receive(t, "ServeWS returns", results); err == nil {
+	if err := wstest.Receive(t, "ServeWS returns", results); err == nil {
 		t.Error("a peer that went away: nil")
 	}
-	p = s.open(t)
-	p.say(t, "more than ten bytes")
-	p.ends(t, websocket.StatusMessageTooBig)
-	if err := receive(t, "ServeWS returns", results); !errors.Is(err, websocket.ErrMessageTooBig) {
+	p = s.Open(t)
+	p.Say(t, "more than ten bytes")
+	p.Ends(t, websocket.StatusMessageTooBig)
+	if err := wstest.Receive(t, "ServeWS returns", results); !errors.Is(err, websocket.ErrMessageTooBig) {
 		t.Errorf("a message that is too big: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -105,7 +106,7 @@ func TestServeSaysWhatWentWrong(t *testing.T) {
 }
 
 func TestServeWSAnswersWhatItCannotServe(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	s, results := served(t, hub.Hub, nil)
 	resp, err := http.Get(s.URL)
 	if err != nil {
@@ -115,10 +116,10 @@ func TestServeWSAnswersWhatItCannotServe(t *testing.T) {
 	if resp.StatusCode != http.StatusUpgradeRequired {
 		t.Error("a plain GET:", resp.Status)
 	}
-	if err := receive(t, "ServeWS returns", results); err == nil {
+	if err := wstest.Receive(t, "ServeWS returns", results); err == nil {
 		t.Error("a plain GET: nil")
 	}
-	hub.halt(t)
+	hub.Halt(t)
 	if resp, err = http.Get(s.URL); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func TestServeWSAnswersWhatItCannotServe(t *testing.T) {
 	if resp.StatusCode != http.StatusServiceUnavailable {
 		t.Error("a stopped hub:", resp.Status)
 	}
-	if err := receive(t, "ServeWS returns", results); !errors.Is(err, wskit.ErrHubStopped) {
+	if err := wstest.Receive(t, "ServeWS returns", results); !errors.Is(err, wskit.ErrHubStopped) {
 		t.Errorf("a stopped hub: %v", err)
 	}
 	w := httptest.NewRecorder()
@@ -143,7 +144,7 @@ func TestServeWSAnswersWhatItCannotServe(t *testing.T) {
 
 // The upgrade runs on another goroutine, where nobody but Accept could recover a panic.
 func TestAPanicInAnUpgradeReachesNetHTTP(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	recovered := make(chan any, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { recovered <- recover() }()
@@ -159,15 +160,15 @@ func TestAPanicInAnUpgradeReachesNetHTTP(t *testing.T) {
 			defer c.CloseNow()
 		}
 		var pe *wskit.PanicError
-		if err, ok := receive(t, "the panic", recovered).(error); !ok || !errors.As(err, &pe) || pe.Value != "bad writer" {
+		if err, ok := wstest.Receive(t, "the panic", recovered).(error); !ok || !errors.As(err, &pe) || pe.Value != "bad writer" {
 			t.Errorf("%s: recovered %v", path, err)
 		}
 	}
-	hub.count(t, 0)
+	hub.Count(t, 0)
 }
 
 func TestErrAbortHandlerReachesNetHTTPAsItIs(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	recovered := make(chan any, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { recovered <- recover() }()
@@ -177,16 +178,16 @@ func TestErrAbortHandlerReachesNetHTTPAsItIs(t *testing.T) {
 	if resp, err := http.Get(srv.URL); err == nil {
 		resp.Body.Close()
 	}
-	if v := receive(t, "the panic", recovered); v != http.ErrAbortHandler {
+	if v := wstest.Receive(t, "the panic", recovered); v != http.ErrAbortHandler {
 		t.Errorf("recovered %v", v)
 	}
-	hub.count(t, 0)
+	hub.Count(t, 0)
 	http.DefaultClient.CloseIdleConnections()
 }
 
 func TestAWriterThatEndsItsGoroutineEndsItsStreamWithAnError(t *testing.T) {
 	failures := make(chan error, 16)
-	hub := run(t, wskit.WithOnError(func(_ string, err error) { failures <- err }))
+	hub := wstest.Run(t, wskit.WithOnError(func(_ string, err error) { failures <- err }))
 	results := make(chan error, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		results <- wskit.AcceptSSE(exiting{w}, r, hub.Hub)
@@ -197,16 +198,16 @@ func TestAWriterThatEndsItsGoroutineEndsItsStreamWithAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	hub.count(t, 1)
+	hub.Count(t, 1)
 	hub.Broadcast([]byte("x"))
 	var pe *wskit.PanicError
-	if err := receive(t, "AcceptSSE returns", results); !errors.As(err, &pe) || pe.Op != "ResponseWriter" {
+	if err := wstest.Receive(t, "AcceptSSE returns", results); !errors.As(err, &pe) || pe.Op != "ResponseWriter" {
 		t.Errorf("AcceptSSE: %v", err)
 	}
-	if err := receive(t, "OnError", failures); !errors.As(err, &pe) {
+	if err := wstest.Receive(t, "OnError", failures); !errors.As(err, &pe) {
 		t.Errorf("OnError: %v", err)
 	}
-	hub.count(t, 0)
+	hub.Count(t, 0)
 	http.DefaultClient.CloseIdleConnections()
 }
 
@@ -228,15 +229,15 @@ type badHijacker struct{ http.ResponseWriter }
 func (badHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { panic("bad writer") }
 
 func TestServeBesideAReadPumpWaitsForTheEnd(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	result := make(chan error, 1)
-	p, c := serve(t, hub.Hub, serving{pumps: func(c *wskit.Client) { go c.ReadPump() }}).dial(t)
+	p, c := wstest.Serve(t, hub.Hub, wstest.Serving{Pumps: func(c *wskit.Client) { go c.ReadPump() }}).Browser(t)
 	time.AfterFunc(50*time.Millisecond, func() { result <- c.Serve() })
 	c.Send([]byte("written once Serve was called"))
-	p.expect(t, "written once Serve was called")
-	silent(t, "Serve returns", result)
+	p.Expect(t, "written once Serve was called")
+	wstest.Silent(t, "Serve returns", result)
 	_ = p.CloseNow()
-	if err := receive(t, "Serve returns", result); err == nil {
+	if err := wstest.Receive(t, "Serve returns", result); err == nil {
 		t.Error("Serve: nil, though the peer went away")
 	}
 }

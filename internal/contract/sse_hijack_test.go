@@ -17,42 +17,15 @@ import (
 	"time"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
-
-// isHijacked reports whether a stream was written to the connection itself: net/http would have chunked it.
-func (st *stream) isHijacked() bool {
-	return st.StatusCode == http.StatusOK && st.Close && len(st.TransferEncoding) == 0
-}
-
-// bare asks for a stream over a connection of its own, and reads the head of the answer.
-func (s *server) bare(t testing.TB) (*raw, *http.Response) {
-	t.Helper()
-	r := &raw{Conn: s.dialTCP(t)}
-	r.br = bufio.NewReader(r.Conn)
-	r.put(t, []byte("GET /sse HTTP/1.1\r\nHost: x\r\n\r\n"))
-	resp, err := http.ReadResponse(r.br, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r, resp
-}
-
-// event reads the data of the next event.
-func (r *raw) event(t testing.TB) string {
-	t.Helper()
-	line, err := r.br.ReadString('\n')
-	if _, err2 := r.br.ReadString('\n'); err != nil || err2 != nil || !strings.HasPrefix(line, "data: ") {
-		t.Fatalf("no event: %.80q, %v", line, err)
-	}
-	return strings.TrimSuffix(line[len("data: "):], "\n")
-}
 
 // WithSSEHijack: AcceptSSE takes HTTP/1 connections over. The answer has the headers of the contract, and all that
 // middleware has set; it ends with the connection.
 func TestAHijackedStreamAnswersAllHeaders(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack())
+	hub := wstest.Run(t, wskit.WithSSEHijack())
 	var before time.Time
-	srv := serve(t, hub.Hub, serving{sse: func(w http.ResponseWriter, r *http.Request) error {
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Stream: func(w http.ResponseWriter, r *http.Request) error {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "https://example.org")
 		h.Set("Connection", "keep-alive")
@@ -67,8 +40,8 @@ func TestAHijackedStreamAnswersAllHeaders(t *testing.T) {
 		before = time.Now().Truncate(time.Second)
 		return wskit.AcceptSSE(w, r, hub.Hub)
 	}})
-	st := srv.stream(t)
-	if !st.isHijacked() || st.ProtoMajor != 1 || st.ProtoMinor != 1 || st.Status != "200 OK" {
+	st := srv.Stream(t)
+	if !st.IsHijacked() || st.ProtoMajor != 1 || st.ProtoMinor != 1 || st.Status != "200 OK" {
 		t.Error(st.Status, st.Proto, st.TransferEncoding)
 	}
 	want := http.Header{
@@ -83,13 +56,13 @@ func TestAHijackedStreamAnswersAllHeaders(t *testing.T) {
 		t.Error(date, err)
 	}
 	// As it is on the wire; net/http's client keeps what concerns the connection to itself.
-	client := &raw{Conn: srv.dialTCP(t)}
-	client.br = bufio.NewReader(client.Conn)
-	client.put(t, []byte("GET /sse?date HTTP/1.1\r\nHost: x\r\n\r\n"))
+	conn := srv.Conn(t)
+	_, _ = io.WriteString(conn, "GET /sse?date HTTP/1.1\r\nHost: x\r\n\r\n")
+	head := bufio.NewReader(conn)
 	var connection, date []string
 	for line := ""; line != "\r\n"; {
 		var err error
-		if line, err = client.br.ReadString('\n'); err != nil {
+		if line, err = head.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
 		switch name, value, _ := strings.Cut(line, ":"); strings.ToLower(name) {
@@ -106,19 +79,19 @@ func TestAHijackedStreamAnswersAllHeaders(t *testing.T) {
 
 // HTTP/1.0 knows no chunks, and a stream that ends with the connection.
 func TestAnHTTP10ClientGetsAHijackedStream(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack())
-	srv := serve(t, hub.Hub, serving{})
-	conn := srv.dialTCP(t)
+	hub := wstest.Run(t, wskit.WithSSEHijack())
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	conn := srv.Conn(t)
 	_, _ = io.WriteString(conn, "GET /sse HTTP/1.0\r\n\r\n")
-	hub.count(t, 1)
+	hub.Count(t, 1)
 	hub.Broadcast([]byte("1"))
-	go hub.stop()
+	go hub.Stop()
 	all, err := io.ReadAll(conn)
 	if head, events, _ := strings.Cut(string(all), "\r\n\r\n"); events != "data: 1\n\n" || !strings.HasPrefix(head, "HTTP/1.1 200 OK\r\n") {
 		t.Errorf("%q, %v", all, err)
 	}
 	_ = conn.Close()
-	if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != nil {
 		t.Error(err)
 	}
 }
@@ -127,15 +100,15 @@ func TestAnHTTP10ClientGetsAHijackedStream(t *testing.T) {
 func TestEventsOfHijackedStreamsArriveWholeAndInOrder(t *testing.T) {
 	for name, size := range map[string]int{"small": 0, "large": 100_000} {
 		t.Run(name, func(t *testing.T) {
-			hub := run(t, wskit.WithSSEHijack(), wskit.WithOnConnect(func(s wskit.Subscriber) { s.Send([]byte("hello")) }))
-			srv := serve(t, hub.Hub, serving{setup: smallBuffers})
-			var streams []*stream
+			hub := wstest.Run(t, wskit.WithSSEHijack(), wskit.WithOnConnect(func(s wskit.Subscriber) { s.Send([]byte("hello")) }))
+			srv := wstest.Serve(t, hub.Hub, wstest.Serving{SendBuffer: narrow})
+			var streams []*wstest.Stream
 			for range 10 {
-				streams = append(streams, srv.stream(t))
+				streams = append(streams, srv.Stream(t))
 			}
-			hub.count(t, 10)
+			hub.Count(t, 10)
 			for _, st := range streams {
-				st.expect(t, "hello")
+				st.Expect(t, "hello")
 			}
 			const bursts, burst = 20, 64
 			for i := range bursts {
@@ -145,12 +118,12 @@ func TestEventsOfHijackedStreamsArriveWholeAndInOrder(t *testing.T) {
 				}
 				for _, st := range streams {
 					for j := range burst {
-						st.expect(t, text(j))
+						st.Expect(t, text(j))
 					}
 				}
 			}
 			for _, st := range streams {
-				if !st.isHijacked() {
+				if !st.IsHijacked() {
 					t.Error("not hijacked")
 				}
 			}
@@ -160,19 +133,19 @@ func TestEventsOfHijackedStreamsArriveWholeAndInOrder(t *testing.T) {
 
 // A client that does not read delays nobody, and gets what was within its buffer when it reads again.
 func TestAStalledHijackedStreamDelaysNobodyAndGetsEverythingWithinItsBuffer(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack())
-	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
-	stalled, _ := srv.bare(t)
-	hub.count(t, 1)
-	st := srv.stream(t)
-	hub.count(t, 2)
+	hub := wstest.Run(t, wskit.WithSSEHijack())
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{SendBuffer: narrow})
+	stalled := srv.Ask(t, "GET", "/sse")
+	hub.Count(t, 1)
+	st := srv.Stream(t)
+	hub.Count(t, 2)
 	const n = 200 // of 256
 	for i := range n {
 		hub.Broadcast([]byte(block(i)))
-		st.expect(t, block(i))
+		st.Expect(t, block(i))
 	}
 	for i := range n {
-		if got := stalled.event(t); got != block(i) {
+		if got := stalled.Event(t); got != block(i) {
 			t.Fatalf("event %d is %.80q", i, got)
 		}
 	}
@@ -184,43 +157,43 @@ func TestAStalledHijackedStreamIsCutAfterTheWriteWait(t *testing.T) {
 		t.Skip("the write wait of 10 s")
 	}
 	gone := make(chan wskit.Subscriber, 9)
-	hub := run(t, wskit.WithSSEHijack(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
-	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
-	_, _ = srv.bare(t)
-	hub.count(t, 1)
-	st := srv.stream(t)
-	hub.count(t, 2)
+	hub := wstest.Run(t, wskit.WithSSEHijack(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{SendBuffer: narrow})
+	srv.Ask(t, "GET", "/sse")
+	hub.Count(t, 1)
+	st := srv.Stream(t)
+	hub.Count(t, 2)
 	start := time.Now()
 	for i := range 1000 {
 		hub.Broadcast([]byte(block(i)))
-		st.expect(t, block(i))
+		st.Expect(t, block(i))
 	}
-	if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
 	if took := time.Since(start); took < wskit.DefaultWriteWait*9/10 {
 		t.Error("cut after", took)
 	}
-	if receive(t, "OnDisconnect", gone).Send(nil) {
+	if wstest.Receive(t, "OnDisconnect", gone).Send(nil) {
 		t.Error("Send on a closed client: true")
 	}
-	hub.count(t, 1)
+	hub.Count(t, 1)
 	hub.Broadcast([]byte("last"))
-	st.expect(t, "last")
+	st.Expect(t, "last")
 }
 
 // A stalled stream does not stall a shutdown, and its handler is not left behind.
 func TestAStalledHijackedStreamDoesNotStallAShutdown(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack(), wskit.WithDrainTimeout(300*time.Millisecond))
-	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
-	srv.bare(t)
-	hub.count(t, 1)
+	hub := wstest.Run(t, wskit.WithSSEHijack(), wskit.WithDrainTimeout(300*time.Millisecond))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{SendBuffer: narrow})
+	srv.Ask(t, "GET", "/sse")
+	hub.Count(t, 1)
 	for i := range 500 {
 		hub.Broadcast([]byte(block(i)))
 	}
-	quickly(t, "the shutdown", 3*time.Second, func() { hub.halt(t) })
+	wstest.Quickly(t, "the shutdown", 3*time.Second, func() { hub.Halt(t) })
 	start := time.Now()
-	if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
 	if took := time.Since(start); took > 2*time.Second {
@@ -238,29 +211,29 @@ func TestAcceptSSEReturnsCanceledWhenTheClientOfAHijackedStreamLeft(t *testing.T
 	} {
 		t.Run(name, func(t *testing.T) {
 			gone := make(chan wskit.Subscriber, 9)
-			hub := run(t, wskit.WithSSEHijack(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
-			srv := serve(t, hub.Hub, serving{sse: func(w http.ResponseWriter, r *http.Request) error {
+			hub := wstest.Run(t, wskit.WithSSEHijack(), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+			srv := wstest.Serve(t, hub.Hub, wstest.Serving{Stream: func(w http.ResponseWriter, r *http.Request) error {
 				err := wskit.AcceptSSE(w, r, hub.Hub)
 				if r.Context().Err() != nil {
 					t.Error("r.Context() has ended before the handler has")
 				}
 				return err
 			}})
-			client, _ := srv.bare(t)
-			hub.count(t, 1)
+			client := srv.Ask(t, "GET", "/sse")
+			hub.Count(t, 1)
 			hub.Broadcast([]byte("1"))
-			if got := client.event(t); got != "1" {
+			if got := client.Event(t); got != "1" {
 				t.Error(got)
 			}
 			leave(client.Conn.(*net.TCPConn))
-			if err := receive(t, "AcceptSSE returns", srv.streamed); err != context.Canceled {
+			if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != context.Canceled {
 				t.Error(err)
 			}
-			if receive(t, "OnDisconnect", gone).Send(nil) {
+			if wstest.Receive(t, "OnDisconnect", gone).Send(nil) {
 				t.Error("Send on a closed client: true")
 			}
-			hub.count(t, 0)
-			if _, err := io.Copy(io.Discard, client.br); name == "half close" && err != nil {
+			hub.Count(t, 0)
+			if _, err := io.Copy(io.Discard, client.In); name == "half close" && err != nil {
 				t.Error(err)
 			}
 		})
@@ -271,32 +244,32 @@ func TestAcceptSSEReturnsCanceledWhenTheClientOfAHijackedStreamLeft(t *testing.T
 func TestAHijackedStreamEndsWithItsContext(t *testing.T) {
 	base, end := context.WithCancel(context.Background())
 	defer end()
-	hub := run(t, wskit.WithSSEHijack())
-	for want, how := range map[error]serving{
-		context.DeadlineExceeded: {sse: func(w http.ResponseWriter, r *http.Request) error { // a middleware's
-			ctx, cancel := context.WithTimeout(r.Context(), hush)
+	hub := wstest.Run(t, wskit.WithSSEHijack())
+	for want, how := range map[error]wstest.Serving{
+		context.DeadlineExceeded: {Stream: func(w http.ResponseWriter, r *http.Request) error { // a middleware's
+			ctx, cancel := context.WithTimeout(r.Context(), wstest.Hush)
 			defer cancel()
 			return wskit.AcceptSSE(w, r.WithContext(ctx), hub.Hub)
 		}},
-		context.Canceled: {setup: func(s *httptest.Server) { // the server's
+		context.Canceled: {Setup: func(s *httptest.Server) { // the server's
 			s.Config.BaseContext = func(net.Listener) context.Context { return base }
 		}},
 	} {
-		srv := serve(t, hub.Hub, how)
-		st := srv.stream(t)
-		hub.count(t, 1)
+		srv := wstest.Serve(t, hub.Hub, how)
+		st := srv.Stream(t)
+		hub.Count(t, 1)
 		hub.Broadcast([]byte("1"))
-		st.expect(t, "1")
+		st.Expect(t, "1")
 		if want == context.Canceled {
 			end()
 		}
-		if err := receive(t, "AcceptSSE returns", srv.streamed); err != want {
+		if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != want {
 			t.Error(err)
 		}
-		if _, more := <-st.events; more || !st.isHijacked() {
+		if _, more := <-st.Events; more || !st.IsHijacked() {
 			t.Error("the stream goes on, or was not hijacked")
 		}
-		hub.count(t, 0)
+		hub.Count(t, 0)
 	}
 }
 
@@ -304,51 +277,51 @@ func TestAHijackedStreamEndsWithItsContext(t *testing.T) {
 // written first, and the connection ends with a FIN, though the client has sent what nobody wants.
 func TestTheHubEndsAHijackedStreamInGoodOrder(t *testing.T) {
 	joined := make(chan wskit.Subscriber, 9)
-	hub := run(t, wskit.WithSSEHijack(), wskit.WithOnConnect(func(s wskit.Subscriber) { joined <- s }))
-	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
+	hub := wstest.Run(t, wskit.WithSSEHijack(), wskit.WithOnConnect(func(s wskit.Subscriber) { joined <- s }))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{SendBuffer: narrow})
 	for _, end := range []func(wskit.Subscriber){
 		func(s wskit.Subscriber) { hub.Unregister(s) },
 		func(s wskit.Subscriber) { s.Close(); s.Close() },
-		func(s wskit.Subscriber) { hub.stop() },
+		func(s wskit.Subscriber) { hub.Stop() },
 	} {
-		client, _ := srv.bare(t)
-		s := receive(t, "OnConnect", joined)
-		hub.count(t, 1)
+		client := srv.Ask(t, "GET", "/sse")
+		s := wstest.Receive(t, "OnConnect", joined)
+		hub.Count(t, 1)
 		const n = 50
 		for i := range n {
 			s.Send([]byte(block(i)))
 		}
 		end(s)
 		for i := range n {
-			client.put(t, make([]byte, 100))
-			if got := client.event(t); got != block(i) {
+			client.Put(t, make([]byte, 100))
+			if got := client.Event(t); got != block(i) {
 				t.Fatalf("event %d is %.80q", i, got)
 			}
 		}
-		client.put(t, make([]byte, 100))
-		if rest, err := io.ReadAll(client.br); err != nil || len(rest) > 0 {
+		client.Put(t, make([]byte, 100))
+		if rest, err := io.ReadAll(client.In); err != nil || len(rest) > 0 {
 			t.Errorf("%q, %v", rest, err)
 		}
 		_ = client.Close()
-		if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+		if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != nil {
 			t.Error(err)
 		}
 		if s.Send([]byte("late")) {
 			t.Error("Send on a closed client: true")
 		}
-		hub.count(t, 0)
+		hub.Count(t, 0)
 	}
 }
 
 // A client that does not close its end of a stream that has ended keeps the handler for a moment only.
 func TestAClientThatStaysAfterTheEndKeepsNoHandler(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack())
-	srv := serve(t, hub.Hub, serving{})
-	_, _ = srv.bare(t)
-	hub.count(t, 1)
-	quickly(t, "Run returns", time.Second, func() { hub.halt(t) })
-	quickly(t, "AcceptSSE returns", 3*time.Second, func() {
-		if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+	hub := wstest.Run(t, wskit.WithSSEHijack())
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	srv.Ask(t, "GET", "/sse")
+	hub.Count(t, 1)
+	wstest.Quickly(t, "Run returns", time.Second, func() { hub.Halt(t) })
+	wstest.Quickly(t, "AcceptSSE returns", 3*time.Second, func() {
+		if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != nil {
 			t.Error(err)
 		}
 	})
@@ -356,13 +329,13 @@ func TestAClientThatStaysAfterTheEndKeepsNoHandler(t *testing.T) {
 
 // A client that sends more than 64 KB is cut off.
 func TestAClientOfAHijackedStreamThatTalksIsCutOff(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack())
-	srv := serve(t, hub.Hub, serving{})
-	client, _ := srv.bare(t)
-	hub.count(t, 1)
-	client.put(t, make([]byte, 32<<10))
+	hub := wstest.Run(t, wskit.WithSSEHijack())
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	client := srv.Ask(t, "GET", "/sse")
+	hub.Count(t, 1)
+	client.Put(t, make([]byte, 32<<10))
 	hub.Broadcast([]byte("still there"))
-	if got := client.event(t); got != "still there" {
+	if got := client.Event(t); got != "still there" {
 		t.Error(got)
 	}
 	for range 1000 {
@@ -370,10 +343,10 @@ func TestAClientOfAHijackedStreamThatTalksIsCutOff(t *testing.T) {
 			break
 		}
 	}
-	if err := receive(t, "AcceptSSE returns", srv.streamed); err == nil || !strings.Contains(err.Error(), "64 KB") {
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err == nil || !strings.Contains(err.Error(), "64 KB") {
 		t.Error(err)
 	}
-	hub.count(t, 0)
+	hub.Count(t, 0)
 }
 
 // What cannot be taken over is streamed through net/http as ever.
@@ -381,38 +354,38 @@ func TestWhatCannotBeHijackedIsStreamedThroughNetHTTP(t *testing.T) {
 	set := func(name, value string) func(http.ResponseWriter) http.ResponseWriter {
 		return func(w http.ResponseWriter) http.ResponseWriter { w.Header().Set(name, value); return w }
 	}
-	for name, how := range map[string]serving{
-		"a wrapper with Unwrap only": {wrap: func(w http.ResponseWriter) http.ResponseWriter { return &unwrapper{w} }},
-		"Content-Encoding":           {wrap: set("Content-Encoding", "identity")},
-		"Hijack fails":               {wrap: func(w http.ResponseWriter) http.ResponseWriter { return &refusing{w} }},
-		"TLS":                        {start: (*httptest.Server).StartTLS},
-		"HTTP/2":                     {start: (*httptest.Server).StartTLS, setup: func(s *httptest.Server) { s.EnableHTTP2 = true }},
+	for name, how := range map[string]wstest.Serving{
+		"a wrapper with Unwrap only": {Wrap: func(w http.ResponseWriter) http.ResponseWriter { return &unwrapper{w} }},
+		"Content-Encoding":           {Wrap: set("Content-Encoding", "identity")},
+		"Hijack fails":               {Wrap: func(w http.ResponseWriter) http.ResponseWriter { return &refusing{w} }},
+		"TLS":                        {Kind: wstest.TLS},
+		"HTTP/2":                     {Kind: wstest.HTTP2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hub := run(t, wskit.WithSSEHijack())
-			srv := serve(t, hub.Hub, how)
-			st := srv.stream(t)
-			if st.isHijacked() || st.StatusCode != http.StatusOK || st.Header.Get("Content-Type") != "text/event-stream" {
+			hub := wstest.Run(t, wskit.WithSSEHijack())
+			srv := wstest.Serve(t, hub.Hub, how)
+			st := srv.Stream(t)
+			if st.IsHijacked() || st.StatusCode != http.StatusOK || st.Header.Get("Content-Type") != "text/event-stream" {
 				t.Error(st.Status, st.TransferEncoding, st.Header)
 			}
 			if two := name == "HTTP/2"; two != (st.ProtoMajor == 2) {
 				t.Error(st.Proto)
 			}
-			hub.count(t, 1)
+			hub.Count(t, 1)
 			hub.Broadcast([]byte("1"))
-			st.expect(t, "1")
-			st.end()
-			if err := receive(t, "AcceptSSE returns", srv.streamed); err != context.Canceled {
+			st.Expect(t, "1")
+			st.End()
+			if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != context.Canceled {
 				t.Error(err)
 			}
-			hub.count(t, 0)
+			hub.Count(t, 0)
 		})
 	}
 	t.Run("HEAD and a body", func(t *testing.T) {
-		hub := run(t, wskit.WithSSEHijack())
-		srv := serve(t, hub.Hub, serving{})
+		hub := wstest.Run(t, wskit.WithSSEHijack())
+		srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
 		for _, request := range []string{"HEAD /sse HTTP/1.1\r\nHost: x\r\n\r\n", "POST /sse HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"} {
-			conn := srv.dialTCP(t)
+			conn := srv.Conn(t)
 			_, _ = io.WriteString(conn, request)
 			br := bufio.NewReader(conn)
 			method, _, _ := strings.Cut(request, " ")
@@ -420,10 +393,10 @@ func TestWhatCannotBeHijackedIsStreamedThroughNetHTTP(t *testing.T) {
 			if err != nil || resp.StatusCode != http.StatusOK || resp.Close {
 				t.Fatal(resp, err)
 			}
-			hub.count(t, 1)
+			hub.Count(t, 1)
 			hub.Broadcast([]byte("1"))
 			if method == http.MethodHead {
-				_ = conn.SetReadDeadline(time.Now().Add(hush))
+				_ = conn.SetReadDeadline(time.Now().Add(wstest.Hush))
 				if b, err := br.ReadByte(); err == nil {
 					t.Errorf("a body that begins with %q", b)
 				}
@@ -431,8 +404,8 @@ func TestWhatCannotBeHijackedIsStreamedThroughNetHTTP(t *testing.T) {
 				t.Errorf("%q, %v", line, err)
 			}
 			_ = conn.Close()
-			_ = receive(t, "AcceptSSE returns", srv.streamed)
-			hub.count(t, 0)
+			_ = wstest.Receive(t, "AcceptSSE returns", srv.Streamed)
+			hub.Count(t, 0)
 		}
 	})
 }
@@ -447,14 +420,14 @@ func (r *refusing) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Who is refused is answered by net/http.
 func TestARefusalIsNotHijacked(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack(), wskit.WithMaxSubscribers(1))
-	srv := serve(t, hub.Hub, serving{})
-	srv.stream(t)
-	hub.count(t, 1)
+	hub := wstest.Run(t, wskit.WithSSEHijack(), wskit.WithMaxSubscribers(1))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	srv.Stream(t)
+	hub.Count(t, 1)
 	check := func(want error) {
 		t.Helper()
-		st := srv.stream(t)
-		if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, want) || st.StatusCode != http.StatusServiceUnavailable {
+		st := srv.Stream(t)
+		if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); !errors.Is(err, want) || st.StatusCode != http.StatusServiceUnavailable {
 			t.Error(err, st.Status)
 		}
 		if st.Close || st.Header.Get("Content-Type") == "text/event-stream" {
@@ -462,36 +435,36 @@ func TestARefusalIsNotHijacked(t *testing.T) {
 		}
 	}
 	check(wskit.ErrTooManySubscribers)
-	hub.halt(t)
-	_ = receive(t, "AcceptSSE of the first returns", srv.streamed)
+	hub.Halt(t)
+	_ = wstest.Receive(t, "AcceptSSE of the first returns", srv.Streamed)
 	check(wskit.ErrHubStopped)
 
-	full := idle(t, wskit.WithSSEHijack(), wskit.WithRegisterBuf(0), wskit.WithChannelTimeout(hush)) // nobody takes it before Run
-	srv = serve(t, full.Hub, serving{})
+	full := wstest.Idle(t, wskit.WithSSEHijack(), wskit.WithRegisterBuf(0), wskit.WithChannelTimeout(wstest.Hush)) // nobody takes it before Run
+	srv = wstest.Serve(t, full.Hub, wstest.Serving{})
 	check(wskit.ErrTimeout)
-	full.start(t)
+	full.Start(t)
 }
 
 // net/http counts the connection as hijacked: Server.Shutdown does not wait for it, and Server.Close does not close it.
 func TestAServerForgetsAHijackedStream(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack())
-	states := &journal{}
-	srv := serve(t, hub.Hub, serving{setup: func(s *httptest.Server) {
-		s.Config.ConnState = func(_ net.Conn, state http.ConnState) { states.add("%v", state) }
+	hub := wstest.Run(t, wskit.WithSSEHijack())
+	states := &wstest.Journal{}
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Setup: func(s *httptest.Server) {
+		s.Config.ConnState = func(_ net.Conn, state http.ConnState) { states.Note("%v", state) }
 	}})
-	st := srv.stream(t)
-	hub.count(t, 1)
-	states.expect(t, "new", "active", "hijacked")
-	quickly(t, "Server.Shutdown", time.Second, func() {
+	st := srv.Stream(t)
+	hub.Count(t, 1)
+	states.Expect(t, "new", "active", "hijacked")
+	wstest.Quickly(t, "Server.Shutdown", time.Second, func() {
 		if err := srv.Config.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
 	_ = srv.Config.Close()
 	hub.Broadcast([]byte("still there"))
-	st.expect(t, "still there")
-	hub.halt(t)
-	if _, more := <-st.events; more {
+	st.Expect(t, "still there")
+	hub.Halt(t)
+	if _, more := <-st.Events; more {
 		t.Error("the stream goes on")
 	}
 }
@@ -499,45 +472,45 @@ func TestAServerForgetsAHijackedStream(t *testing.T) {
 // Nor do a server's timeouts end it.
 func TestAServersTimeoutsDoNotEndAHijackedStream(t *testing.T) {
 	const limit = 50 * time.Millisecond
-	hub := run(t, wskit.WithSSEHijack())
-	srv := serve(t, hub.Hub, serving{setup: func(s *httptest.Server) {
+	hub := wstest.Run(t, wskit.WithSSEHijack())
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Setup: func(s *httptest.Server) {
 		s.Config.ReadTimeout, s.Config.WriteTimeout, s.Config.IdleTimeout = limit, limit, limit
 	}})
-	st := srv.stream(t)
-	hub.count(t, 1)
-	if poll(3*limit, func() bool { return len(srv.streamed) > 0 }) {
-		t.Fatal("the stream ended:", <-srv.streamed)
+	st := srv.Stream(t)
+	hub.Count(t, 1)
+	if wstest.Poll(3*limit, func() bool { return len(srv.Streamed) > 0 }) {
+		t.Fatal("the stream ended:", <-srv.Streamed)
 	}
 	hub.Broadcast([]byte("after the timeouts"))
-	st.expect(t, "after the timeouts")
+	st.Expect(t, "after the timeouts")
 }
 
 // A crash of its actor ends a stream, and it alone. What was being handled is lost; the connection is not left open.
 func TestACrashOfAHijackedStreamsActorEndsItAlone(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack())
-	srv := serve(t, hub.Hub, serving{})
-	st := srv.stream(t)
-	hub.count(t, 1)
-	pid := one(t, hub.Hub, "sse-")
-	other := srv.stream(t)
-	hub.count(t, 2)
-	crash(pid)
-	if _, more := <-st.events; more {
+	hub := wstest.Run(t, wskit.WithSSEHijack())
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	st := srv.Stream(t)
+	hub.Count(t, 1)
+	pid := wstest.One(t, hub.Hub, "sse-")
+	other := srv.Stream(t)
+	hub.Count(t, 2)
+	wstest.Crash(pid, "test")
+	if _, more := <-st.Events; more {
 		t.Error("the stream goes on")
 	}
-	if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != nil {
 		t.Error(err)
 	}
-	hub.count(t, 1)
+	hub.Count(t, 1)
 	hub.Broadcast([]byte("1"))
-	other.expect(t, "1")
+	other.Expect(t, "1")
 }
 
 // A panic of a middleware's writer is net/http's to recover, as it is for any handler; the stream has ended, its place is
 // free, and its connection closed.
 func TestAPanicWhileAStreamIsHijackedLeavesNothingBehind(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack(), wskit.WithMaxSubscribers(1))
-	srv := serve(t, hub.Hub, serving{sse: func(w http.ResponseWriter, r *http.Request) (err error) {
+	hub := wstest.Run(t, wskit.WithSSEHijack(), wskit.WithMaxSubscribers(1))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Stream: func(w http.ResponseWriter, r *http.Request) (err error) {
 		defer func() {
 			if v := recover(); v != nil {
 				err = fmt.Errorf("recovered: %v", v)
@@ -548,10 +521,10 @@ func TestAPanicWhileAStreamIsHijackedLeavesNothingBehind(t *testing.T) {
 	for range 3 {
 		var conn net.Conn
 		var err error
-		eventually(t, "there is a place", func() bool { // as soon as the registry has seen that the one before has ended
-			conn = srv.dialTCP(t)
+		wstest.Eventually(t, "there is a place", func() bool { // as soon as the registry has seen that the one before has ended
+			conn = srv.Conn(t)
 			_, _ = io.WriteString(conn, "GET /sse HTTP/1.1\r\nHost: x\r\n\r\n")
-			err = receive(t, "the handler returns", srv.streamed)
+			err = wstest.Receive(t, "the handler returns", srv.Streamed)
 			return !errors.Is(err, wskit.ErrTooManySubscribers)
 		})
 		if err == nil || !strings.Contains(err.Error(), "panic") {
@@ -560,8 +533,8 @@ func TestAPanicWhileAStreamIsHijackedLeavesNothingBehind(t *testing.T) {
 		if b, err := io.ReadAll(conn); len(b) > 0 || err != nil {
 			t.Errorf("%q, %v", b, err)
 		}
-		hub.count(t, 0)
-		eventually(t, "its actor is gone", func() bool { return len(tree(t, hub.Hub)) == 4 })
+		hub.Count(t, 0)
+		wstest.Eventually(t, "its actor is gone", func() bool { return len(wstest.Tree(t, hub.Hub)) == 4 })
 	}
 }
 
@@ -576,8 +549,8 @@ func (c *careless) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // 1000 streams come, get a message and leave, or are left: no goroutine, actor or descriptor stays.
 func TestAThousandHijackedStreamsComeAndGo(t *testing.T) {
-	hub := run(t, wskit.WithSSEHijack(), wskit.WithRegisterBuf(1000))
-	srv := serve(t, hub.Hub, serving{})
+	hub := wstest.Run(t, wskit.WithSSEHijack(), wskit.WithRegisterBuf(1000))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
 	before := descriptors()
 	const waves, width = 5, 200
 	for wave := range waves {
@@ -586,13 +559,13 @@ func TestAThousandHijackedStreamsComeAndGo(t *testing.T) {
 		leave := make(chan struct{})
 		for i := range width {
 			all.Go(func() {
-				conn, err := net.Dial("tcp", srv.host())
+				conn, err := net.Dial("tcp", srv.Host())
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(patience))
+				_ = conn.SetDeadline(time.Now().Add(wstest.Patience))
 				_, _ = io.WriteString(conn, "GET /sse HTTP/1.1\r\nHost: x\r\n\r\n")
 				br := bufio.NewReader(conn)
 				for line := ""; err == nil && line != "data: x\n"; {
@@ -608,33 +581,31 @@ func TestAThousandHijackedStreamsComeAndGo(t *testing.T) {
 				}
 			})
 		}
-		hub.count(t, width)
+		hub.Count(t, width)
 		hub.Broadcast([]byte("x"))
-		eventually(t, "all have it", func() bool { return got.Load() == width })
+		wstest.Eventually(t, "all have it", func() bool { return got.Load() == width })
 		close(leave)
-		hub.count(t, width/2)
+		hub.Count(t, width/2)
 		if wave == waves-1 {
-			hub.halt(t)
+			hub.Halt(t)
 		} else {
-			hub.crashStreams(t)
+			crashStreams(t, hub)
 		}
-		receive(t, "all have ended", begin(all.Wait))
+		wstest.Receive(t, "all have ended", wstest.Begin(all.Wait))
 		for range width {
-			_ = receive(t, "AcceptSSE returns", srv.streamed)
+			_ = wstest.Receive(t, "AcceptSSE returns", srv.Streamed)
 		}
 	}
-	eventually(t, "the descriptors are closed", func() bool { return descriptors() <= before })
+	wstest.Eventually(t, "the descriptors are closed", func() bool { return descriptors() <= before })
 }
 
 // crashStreams crashes the actor of each stream that is left.
-func (r *runner) crashStreams(t testing.TB) {
+func crashStreams(t testing.TB, hub *wstest.Hub) {
 	t.Helper()
-	for _, id := range tree(t, r.Hub) {
-		if name := id[strings.LastIndex(id, "/")+1:]; strings.HasPrefix(name, "sse-") {
-			crash(system().NewLocalPID(id))
-		}
+	for _, pid := range wstest.Children(t, hub.Hub, "sse-") {
+		wstest.Crash(pid, "test")
 	}
-	r.count(t, 0)
+	hub.Count(t, 0)
 }
 
 // descriptors is how many files and sockets this process has open.

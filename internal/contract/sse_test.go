@@ -13,14 +13,15 @@ import (
 	"time"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // "AcceptSSE answers Content-Type: text/event-stream, Cache-Control: no-cache, X-Accel-Buffering: no, registers, streams each
 // message as one event of data: lines".
 func TestAcceptSSEAnswersTheHeadersRegistersAndStreams(t *testing.T) {
-	hub := run(t)
-	srv := serve(t, hub.Hub, serving{})
-	st := srv.stream(t) // the headers arrive before any message
+	hub := wstest.Run(t)
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	st := srv.Stream(t) // the headers arrive before any message
 	for k, v := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"} {
 		if got := st.Header.Values(k); len(got) != 1 || got[0] != v {
 			t.Errorf("%s: %q", k, got)
@@ -29,89 +30,89 @@ func TestAcceptSSEAnswersTheHeadersRegistersAndStreams(t *testing.T) {
 	if st.StatusCode != http.StatusOK {
 		t.Error(st.StatusCode)
 	}
-	hub.count(t, 1)
+	hub.Count(t, 1)
 	hub.Broadcast([]byte("1"))
 	hub.Broadcast([]byte("2"))
-	st.expect(t, "1", "2")
-	silent(t, "AcceptSSE returned", srv.streamed)
+	st.Expect(t, "1", "2")
+	wstest.Silent(t, "AcceptSSE returned", srv.Streamed)
 }
 
 // "returns nil when the hub closed the stream": by Unregister, by the client's Close, by its end.
 func TestAcceptSSEReturnsNilWhenTheHubClosedTheStream(t *testing.T) {
 	joined := make(chan wskit.Subscriber, 9)
-	hub := run(t, wskit.WithOnConnect(func(s wskit.Subscriber) { joined <- s }))
-	srv := serve(t, hub.Hub, serving{})
+	hub := wstest.Run(t, wskit.WithOnConnect(func(s wskit.Subscriber) { joined <- s }))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
 	for _, end := range []func(wskit.Subscriber){
 		func(s wskit.Subscriber) { hub.Unregister(s) },
 		func(s wskit.Subscriber) { s.Close(); s.Close() },
-		func(s wskit.Subscriber) { hub.stop() },
+		func(s wskit.Subscriber) { hub.Stop() },
 	} {
-		st := srv.stream(t)
-		s := receive(t, "OnConnect", joined)
+		st := srv.Stream(t)
+		s := wstest.Receive(t, "OnConnect", joined)
 		if _, ok := s.(*wskit.SSEClient); !ok {
 			t.Errorf("OnConnect got a %T", s)
 		}
 		s.Send([]byte("last"))
 		end(s)
-		st.expect(t, "last") // what was queued is written first
-		if _, more := <-st.events; more {
+		st.Expect(t, "last") // what was queued is written first
+		if _, more := <-st.Events; more {
 			t.Error("the stream goes on")
 		}
-		if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+		if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != nil {
 			t.Error(err)
 		}
 		if s.Send([]byte("late")) {
 			t.Error("Send on a closed client: true")
 		}
-		hub.count(t, 0)
+		hub.Count(t, 0)
 	}
 }
 
 // "r.Context().Err() when the client left".
 func TestAcceptSSEReturnsTheContextsErrorWhenTheClientLeft(t *testing.T) {
 	gone := make(chan wskit.Subscriber, 9)
-	hub := run(t, wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
-	srv := serve(t, hub.Hub, serving{})
-	st := srv.stream(t)
+	hub := wstest.Run(t, wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	st := srv.Stream(t)
 	hub.Broadcast([]byte("1"))
-	st.expect(t, "1")
-	st.end()
-	if err := receive(t, "AcceptSSE returns", srv.streamed); err != context.Canceled {
+	st.Expect(t, "1")
+	st.End()
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != context.Canceled {
 		t.Error(err)
 	}
-	if receive(t, "OnDisconnect", gone).Send(nil) {
+	if wstest.Receive(t, "OnDisconnect", gone).Send(nil) {
 		t.Error("Send on a closed client: true")
 	}
-	hub.count(t, 0)
+	hub.Count(t, 0)
 	// A middleware's deadline is the context's error too.
-	srv = serve(t, hub.Hub, serving{sse: func(w http.ResponseWriter, r *http.Request) error {
-		ctx, cancel := context.WithTimeout(r.Context(), hush)
+	srv = wstest.Serve(t, hub.Hub, wstest.Serving{Stream: func(w http.ResponseWriter, r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), wstest.Hush)
 		defer cancel()
 		return wskit.AcceptSSE(w, r.WithContext(ctx), hub.Hub)
 	}})
-	srv.stream(t)
-	if err := receive(t, "AcceptSSE returns", srv.streamed); err != context.DeadlineExceeded {
+	srv.Stream(t)
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != context.DeadlineExceeded {
 		t.Error(err)
 	}
-	hub.count(t, 0)
+	hub.Count(t, 0)
 }
 
 // "or the write error": also when it is a panic of a middleware's writer.
 func TestAcceptSSEReturnsTheWriteError(t *testing.T) {
 	broken := errors.New("broken")
 	for _, how := range []func() error{func() error { return broken }, func() error { panic(broken) }} {
-		hub := run(t)
-		srv := serve(t, hub.Hub, serving{wrap: func(w http.ResponseWriter) http.ResponseWriter { return &brokenWriter{unwrapper{w}, how} }})
-		st := srv.stream(t)
-		hub.count(t, 1)
+		hub := wstest.Run(t)
+		srv := wstest.Serve(t, hub.Hub, wstest.Serving{Wrap: func(w http.ResponseWriter) http.ResponseWriter { return &brokenWriter{unwrapper{w}, how} }})
+		st := srv.Stream(t)
+		hub.Count(t, 1)
 		hub.Broadcast([]byte("x"))
-		if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, broken) {
+		if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); !errors.Is(err, broken) {
 			t.Error(err)
 		}
-		for range st.events {
+		for range st.Events {
 			t.Error("an event")
 		}
-		hub.count(t, 0)
+		hub.Count(t, 0)
 	}
 }
 
@@ -124,17 +125,17 @@ func (b *brokenWriter) Write([]byte) (int, error) { return 0, b.how() }
 
 // "ErrFlusherNotSupported: AcceptSSE on a ResponseWriter that cannot flush; the request is answered 500."
 func TestAcceptSSEOnAWriterThatCannotFlushAnswers500(t *testing.T) {
-	hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { t.Error("OnConnect") }))
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { t.Error("OnConnect") }))
 	type deaf struct{ http.ResponseWriter } // has no Flush, and no Unwrap either
-	srv := serve(t, hub.Hub, serving{wrap: func(w http.ResponseWriter) http.ResponseWriter { return deaf{w} }})
-	st := srv.stream(t)
-	if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, wskit.ErrFlusherNotSupported) || st.StatusCode != 500 {
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Wrap: func(w http.ResponseWriter) http.ResponseWriter { return deaf{w} }})
+	st := srv.Stream(t)
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); !errors.Is(err, wskit.ErrFlusherNotSupported) || st.StatusCode != 500 {
 		t.Error(err, st.StatusCode)
 	}
 	if ct := st.Header.Get("Content-Type"); ct == "text/event-stream" {
 		t.Error(ct)
 	}
-	if names := tree(t, hub.Hub); len(names) != 4 {
+	if names := wstest.Tree(t, hub.Hub); len(names) != 4 {
 		t.Error(names)
 	}
 }
@@ -148,26 +149,26 @@ func TestNoSSEPayloadForgesAFieldOrASecondEvent(t *testing.T) {
 		"data: x", "x\ndata: y", "x\nevent: evil", "x\rid: 7", "x\r\nretry: 1", "x\n\ndata: second", "x\r\rid:\r\r", "event:evil\n\n", "{\n  \"json\": true\n}",
 		"\xef\xbb\xbfbom", "\x00", "nul\x00id", "\u2028\u2029\u0085", "line\vtab\fpage", strings.Repeat("long\n", 10_000), "\xff\xfe",
 	}
-	hub := run(t)
-	srv := serve(t, hub.Hub, serving{})
-	st := srv.stream(t)
-	hub.count(t, 1)
+	hub := wstest.Run(t)
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	st := srv.Stream(t)
+	hub.Count(t, 1)
 	normal := strings.NewReplacer("\r\n", "\n", "\r", "\n")
 	for _, p := range payloads {
 		hub.Broadcast([]byte(p))
-		st.expect(t, normal.Replace(p))
+		st.Expect(t, normal.Replace(p))
 	}
 	for _, p := range payloads { // and as one batch
 		hub.Broadcast([]byte(p))
 	}
 	for _, p := range payloads {
-		st.expect(t, normal.Replace(p))
+		st.Expect(t, normal.Replace(p))
 	}
 }
 
 // "NewSSEClient: bufSize <= 0: DefaultSendBufSize". At N and N+1. It implements Subscriber without any request.
 func TestAnSSEClientQueuesItsBufferAndNoMore(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	for size, want := range map[int]int{0: 256, -1: 256, 1: 1, 5: 5} {
 		c := wskit.NewSSEClient(hub.Hub, size)
 		for i := range want {
@@ -179,14 +180,14 @@ func TestAnSSEClientQueuesItsBufferAndNoMore(t *testing.T) {
 			t.Errorf("buffer of %d: it takes one too many", size)
 		}
 		hub.Register(c)
-		hub.count(t, 1)
+		hub.Count(t, 1)
 		c.Close()
 		c.Close()
-		hub.count(t, 0)
+		hub.Count(t, 0)
 	}
 	c := wskit.NewSSEClient(hub.Hub, 2)
 	hub.Register(c)
-	hub.halt(t)
+	hub.Halt(t)
 	if c.Send([]byte("x")) {
 		t.Error("Send on a stopped hub: true")
 	}
@@ -200,19 +201,19 @@ func TestAServersTimeoutsDoNotEndAStream(t *testing.T) {
 		"ReadTimeout":  func(s *http.Server) { s.ReadTimeout = limit },
 		"IdleTimeout":  func(s *http.Server) { s.IdleTimeout = limit },
 	} {
-		for proto, start := range map[int]func(*httptest.Server){1: nil, 2: (*httptest.Server).StartTLS} {
+		for proto, kind := range map[int]wstest.Kind{1: wstest.TCP, 2: wstest.HTTP2} {
 			t.Run(fmt.Sprintf("%s/HTTP%d", name, proto), func(t *testing.T) {
-				hub := run(t)
-				srv := serve(t, hub.Hub, serving{start: start, setup: func(s *httptest.Server) { set(s.Config); s.EnableHTTP2 = proto == 2 }})
-				st := srv.stream(t)
+				hub := wstest.Run(t)
+				srv := wstest.Serve(t, hub.Hub, wstest.Serving{Kind: kind, Setup: func(s *httptest.Server) { set(s.Config) }})
+				st := srv.Stream(t)
 				if st.ProtoMajor != proto {
 					t.Fatal(st.Proto)
 				}
-				hub.count(t, 1)
+				hub.Count(t, 1)
 				var ended error
-				if poll(3*limit, func() bool {
+				if wstest.Poll(3*limit, func() bool {
 					select {
-					case ended = <-srv.streamed:
+					case ended = <-srv.Streamed:
 						return true
 					default:
 						return false
@@ -221,7 +222,7 @@ func TestAServersTimeoutsDoNotEndAStream(t *testing.T) {
 					t.Fatal("the stream ended:", ended)
 				}
 				hub.Broadcast([]byte("after the timeout"))
-				st.expect(t, "after the timeout")
+				st.Expect(t, "after the timeout")
 			})
 		}
 	}
@@ -229,8 +230,8 @@ func TestAServersTimeoutsDoNotEndAStream(t *testing.T) {
 
 // HTTP/2: many streams over one connection, one of which does not read.
 func TestSSEOverHTTP2(t *testing.T) {
-	hub := run(t)
-	srv := serve(t, hub.Hub, serving{start: (*httptest.Server).StartTLS, setup: func(s *httptest.Server) { s.EnableHTTP2 = true }})
+	hub := wstest.Run(t)
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Kind: wstest.HTTP2})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/sse", nil)
@@ -239,25 +240,25 @@ func TestSSEOverHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stalled.Body.Close()
-	var streams []*stream
+	var streams []*wstest.Stream
 	for range 5 {
-		streams = append(streams, srv.stream(t))
+		streams = append(streams, srv.Stream(t))
 	}
-	hub.count(t, 6)
+	hub.Count(t, 6)
 	for i := range 100 {
 		hub.Broadcast([]byte(block(i)))
 		for _, st := range streams {
-			st.expect(t, block(i))
+			st.Expect(t, block(i))
 		}
 	}
 	if stalled.ProtoMajor != 2 {
 		t.Error(stalled.Proto)
 	}
-	streams[0].end()
-	hub.count(t, 5)
-	hub.stop()
+	streams[0].End()
+	hub.Count(t, 5)
+	hub.Stop()
 	for _, st := range streams[1:] {
-		if _, more := <-st.events; more {
+		if _, more := <-st.Events; more {
 			t.Error("the stream goes on")
 		}
 	}
@@ -266,24 +267,24 @@ func TestSSEOverHTTP2(t *testing.T) {
 
 // A stalled stream delays nobody, gets what was within its buffer when it reads again, and does not stall a shutdown.
 func TestAStalledStreamDelaysNobody(t *testing.T) {
-	hub := run(t, wskit.WithDrainTimeout(500*time.Millisecond))
-	srv := serve(t, hub.Hub, serving{setup: smallBuffers})
-	conn := srv.dialTCP(t)
+	hub := wstest.Run(t, wskit.WithDrainTimeout(500*time.Millisecond))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{SendBuffer: narrow})
+	conn := srv.Conn(t)
 	_, _ = io.WriteString(conn, "GET /sse HTTP/1.1\r\nHost: x\r\n\r\n")
-	hub.count(t, 1)
-	st := srv.stream(t)
-	hub.count(t, 2)
+	hub.Count(t, 1)
+	st := srv.Stream(t)
+	hub.Count(t, 2)
 	for i := range 1000 { // far more than its buffer
 		hub.Broadcast([]byte(block(i)))
-		st.expect(t, block(i))
+		st.Expect(t, block(i))
 	}
-	quickly(t, "the shutdown", 3*time.Second, func() { hub.halt(t) })
-	if err := receive(t, "AcceptSSE of the healthy stream returns", srv.streamed); err != nil {
+	wstest.Quickly(t, "the shutdown", 3*time.Second, func() { hub.Halt(t) })
+	if err := wstest.Receive(t, "AcceptSSE of the healthy stream returns", srv.Streamed); err != nil {
 		t.Error(err)
 	}
 	// Nor is its handler left behind, or http.Server.Shutdown would wait for it.
 	start := time.Now()
-	_ = receive(t, "AcceptSSE of the stalled stream returns", srv.streamed)
+	_ = wstest.Receive(t, "AcceptSSE of the stalled stream returns", srv.Streamed)
 	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("the handler of a stalled stream stayed for %v after Run had returned", took)
 	}
@@ -291,27 +292,27 @@ func TestAStalledStreamDelaysNobody(t *testing.T) {
 
 // The ResponseWriter is not used after the handler returned, however the stream ends.
 func TestTheResponseWriterIsNotUsedAfterTheHandlerReturned(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	var returned, late atomic.Int64
-	srv := serve(t, hub.Hub, serving{sse: func(w http.ResponseWriter, r *http.Request) error {
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Stream: func(w http.ResponseWriter, r *http.Request) error {
 		g := &guarded{unwrapper: unwrapper{w}, late: &late}
 		defer func() { g.over.Store(true); returned.Add(1) }()
 		return wskit.AcceptSSE(g, r, hub.Hub)
 	}})
-	var streams []*stream
+	var streams []*wstest.Stream
 	for range 20 {
-		streams = append(streams, srv.stream(t))
+		streams = append(streams, srv.Stream(t))
 	}
-	hub.count(t, 20)
+	hub.Count(t, 20)
 	for i := range 200 {
 		hub.Broadcast(fmt.Append(nil, i))
 		if i%10 == 0 {
-			streams[i/10].end()
+			streams[i/10].End()
 		}
 	}
-	eventually(t, "all have left", func() bool { return returned.Load() == 20 })
+	wstest.Eventually(t, "all have left", func() bool { return returned.Load() == 20 })
 	hub.Broadcast([]byte("nobody"))
-	hub.count(t, 0)
+	hub.Count(t, 0)
 	if n := late.Load(); n != 0 {
 		t.Error(n, "uses after the return")
 	}

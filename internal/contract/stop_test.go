@@ -14,25 +14,26 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // Whoever registers while the hub stops is closed exactly once, by the hub or by Register; the callbacks are paired.
 func TestWhoeverRegistersWhileTheHubStopsIsClosedExactlyOnce(t *testing.T) {
 	for range 8 {
 		var in, out atomic.Int64
-		hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { in.Add(1) }), wskit.WithOnDisconnect(func(wskit.Subscriber) { out.Add(1) }))
+		hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { in.Add(1) }), wskit.WithOnDisconnect(func(wskit.Subscriber) { out.Add(1) }))
 		var mu sync.Mutex
-		var all []*probe
+		var all []*wstest.Probe
 		var group sync.WaitGroup
 		for range 4 {
 			group.Go(func() {
 				for running := true; running; {
 					select {
-					case <-hub.done:
+					case <-hub.Done:
 						running = false
 					default:
 					}
-					p := &probe{}
+					p := &wstest.Probe{}
 					hub.Register(p)
 					mu.Lock()
 					all = append(all, p)
@@ -40,11 +41,11 @@ func TestWhoeverRegistersWhileTheHubStopsIsClosedExactlyOnce(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "some are registered", func() bool { return hub.SubscriberCount() > 10 })
-		hub.halt(t)
+		wstest.Eventually(t, "some are registered", func() bool { return hub.SubscriberCount() > 10 })
+		hub.Halt(t)
 		group.Wait()
 		for _, p := range all {
-			p.expect(t, closed)
+			p.Expect(t, wstest.Closed)
 		}
 		if in.Load() != out.Load() {
 			t.Errorf("%d connected, %d disconnected", in.Load(), out.Load())
@@ -55,8 +56,8 @@ func TestWhoeverRegistersWhileTheHubStopsIsClosedExactlyOnce(t *testing.T) {
 // Connections that come while the hub stops are refused or told 1001: none hangs, no handler stays, nothing is left.
 func TestConnectionsThatComeWhileTheHubStopsAreRefusedOrEnded(t *testing.T) {
 	for range 5 {
-		hub := run(t)
-		srv := serve(t, hub.Hub, serving{})
+		hub := wstest.Run(t)
+		srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
 		var opened, ended atomic.Int64
 		var group sync.WaitGroup
 		for i := range 16 {
@@ -69,7 +70,7 @@ func TestConnectionsThatComeWhileTheHubStopsAreRefusedOrEnded(t *testing.T) {
 							return
 						}
 						opened.Add(1)
-						parseEvents(resp.Body, make(chan string, 9))
+						wstest.AllEvents(resp.Body)
 						_ = resp.Body.Close()
 						refused = resp.StatusCode == http.StatusServiceUnavailable
 						ended.Add(1)
@@ -81,7 +82,7 @@ func TestConnectionsThatComeWhileTheHubStopsAreRefusedOrEnded(t *testing.T) {
 						continue
 					}
 					opened.Add(1)
-					_, err = (&peer{conn}).next()
+					_, err = (&wstest.Browser{Conn: conn}).Next()
 					if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway && code != websocket.StatusTryAgainLater {
 						t.Error(err)
 					}
@@ -90,10 +91,10 @@ func TestConnectionsThatComeWhileTheHubStopsAreRefusedOrEnded(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "all are there", func() bool { return opened.Load() >= 16 })
-		hub.stop()
-		receive(t, "everybody is told", begin(group.Wait))
-		hub.halt(t)
+		wstest.Eventually(t, "all are there", func() bool { return opened.Load() >= 16 })
+		hub.Stop()
+		wstest.Receive(t, "everybody is told", wstest.Begin(group.Wait))
+		hub.Halt(t)
 		if opened.Load() != ended.Load() {
 			t.Error(opened.Load(), ended.Load())
 		}
@@ -102,9 +103,9 @@ func TestConnectionsThatComeWhileTheHubStopsAreRefusedOrEnded(t *testing.T) {
 
 // A client made for a hub that has stopped is a closed one, and its peer is told.
 func TestNewClientOnAStoppedHubIsClosed(t *testing.T) {
-	hub := run(t)
-	hub.count(t, 0)
-	hub.halt(t)
+	hub := wstest.Run(t)
+	hub.Count(t, 0)
+	hub.Halt(t)
 	pumps := make(chan (<-chan struct{}), 2)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
@@ -117,8 +118,8 @@ func TestNewClientOnAStoppedHubIsClosed(t *testing.T) {
 			t.Error(err)
 		}
 		hub.Register(c)
-		pumps <- begin(c.ReadPump)
-		pumps <- begin(c.WritePump)
+		pumps <- wstest.Begin(c.ReadPump)
+		pumps <- wstest.Begin(c.WritePump)
 	}))
 	t.Cleanup(srv.Close)
 	conn, _, err := websocket.Dial(t.Context(), srv.URL, &websocket.DialOptions{HTTPClient: srv.Client()})
@@ -126,23 +127,23 @@ func TestNewClientOnAStoppedHubIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.CloseNow() }()
-	(&peer{conn}).ends(t, websocket.StatusGoingAway)
-	receive(t, "a pump returns", <-pumps)
-	receive(t, "the other pump returns", <-pumps)
+	(&wstest.Browser{Conn: conn}).Ends(t, websocket.StatusGoingAway)
+	wstest.Receive(t, "a pump returns", <-pumps)
+	wstest.Receive(t, "the other pump returns", <-pumps)
 }
 
 // A closed client, the zero one included, becomes no member by being registered.
 func TestRegisterOfAClosedClientIsIgnored(t *testing.T) {
-	hub := run(t, wskit.WithOnConnect(func(s wskit.Subscriber) { t.Errorf("OnConnect of a closed %T", s) }))
+	hub := wstest.Run(t, wskit.WithOnConnect(func(s wskit.Subscriber) { t.Errorf("OnConnect of a closed %T", s) }))
 	sse := wskit.NewSSEClient(hub.Hub, 1)
 	sse.Close()
 	for _, s := range []wskit.Subscriber{sse, &wskit.Client{}, &wskit.SSEClient{}, wskit.NewClient(nil, nil, nil), wskit.NewSSEClient(nil, 1)} {
 		hub.Register(s)
 	}
-	p := &probe{}
+	p := &wstest.Probe{}
 	hub.Unregister(p) // behind the others
-	if !poll(time.Second, func() bool { return len(tree(t, hub.Hub)) == 4 }) {
-		t.Error(tree(t, hub.Hub))
+	if !wstest.Poll(time.Second, func() bool { return len(wstest.Tree(t, hub.Hub)) == 4 }) {
+		t.Error(wstest.Tree(t, hub.Hub))
 	}
 	if n := hub.SubscriberCount(); n != 0 {
 		t.Error(n, "subscribers")
@@ -158,7 +159,7 @@ func TestUserCodeThatEndsItsGoroutineCostsWhatAPanicCosts(t *testing.T) {
 					runtime.Goexit()
 				}
 			}
-			hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) {
+			hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) {
 				exit("OnConnect")
 				if name == "OnError" {
 					panic("for OnError")
@@ -169,27 +170,27 @@ func TestUserCodeThatEndsItsGoroutineCostsWhatAPanicCosts(t *testing.T) {
 					if string(data) == "exit" {
 						exit("OnMessage")
 					}
-					echo(c, data)
+					wstest.Echo(c, data)
 				}))
-			srv := serve(t, hub.Hub, serving{})
+			srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
 			for range 3 {
-				bad := &probe{onSend: func(string) bool { exit("Send"); return true }, onClose: func() { exit("Close") }}
+				bad := &wstest.Probe{OnSend: func(string) bool { exit("Send"); return true }, OnClose: func() { exit("Close") }}
 				hub.Register(bad)
 				hub.Broadcast([]byte("x"))
 				hub.Unregister(bad)
-				eventually(t, "Close", func() bool { return strings.HasSuffix(bad.all(), closed) })
+				wstest.Eventually(t, "Close", func() bool { return strings.HasSuffix(bad.Text(), wstest.Closed) })
 			}
-			p, _ := srv.dial(t)
-			p.say(t, "exit")
-			if text, err := p.next(); name == "OnMessage" && err == nil || name != "OnMessage" && text != "echo exit" {
+			p, _ := srv.Browser(t)
+			p.Say(t, "exit")
+			if text, err := p.Next(); name == "OnMessage" && err == nil || name != "OnMessage" && text != "echo exit" {
 				t.Error(text, err)
 			}
 			_ = p.CloseNow()
-			hub.count(t, 0)
-			good := &probe{}
+			hub.Count(t, 0)
+			good := &wstest.Probe{}
 			hub.Register(good)
 			hub.Broadcast([]byte("1"))
-			good.expect(t, "1")
+			good.Expect(t, "1")
 		})
 	}
 }

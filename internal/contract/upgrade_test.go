@@ -14,12 +14,14 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // A failed upgrade is answered by the WebSocket library, its error is returned, and nothing is left behind.
 func TestAFailedUpgradeIsAnsweredAndReturnedAndLeavesNothing(t *testing.T) {
-	hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { t.Error("OnConnect") }))
-	srv := serve(t, hub.Hub, serving{})
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { t.Error("OnConnect") }))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	upgrade := string(wstest.Handshake{}.Request("x"))
 	without := func(line string) string { return strings.Replace(upgrade, line+"\r\n", "", 1) }
 	for name, c := range map[string]struct {
 		request string
@@ -33,13 +35,13 @@ func TestAFailedUpgradeIsAnsweredAndReturnedAndLeavesNothing(t *testing.T) {
 		"no key":      {without("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "Sec-WebSocket-Key"},
 		"bad version": {strings.Replace(upgrade, "13", "8", 1), 400, "version"},
 	} {
-		conn := srv.dialTCP(t)
+		conn := srv.Conn(t)
 		_, _ = io.WriteString(conn, c.request)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || resp.StatusCode != c.status {
 			t.Errorf("%s: %v %v", name, resp, err)
 		}
-		err = receive(t, "Accept returns", srv.refused)
+		err = wstest.Receive(t, "Accept returns", srv.Refused)
 		if err == nil || !strings.Contains(err.Error(), c.text) || errors.Is(err, wskit.ErrHubStopped) {
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -47,13 +49,13 @@ func TestAFailedUpgradeIsAnsweredAndReturnedAndLeavesNothing(t *testing.T) {
 	if n := hub.SubscriberCount(); n != 0 {
 		t.Error(n, "subscribers")
 	}
-	if names := tree(t, hub.Hub); len(names) != 4 {
+	if names := wstest.Tree(t, hub.Hub); len(names) != 4 {
 		t.Error(names)
 	}
 }
 
 func TestAWriterThatCannotBeHijackedIsAnswered501(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	for name, w := range map[string]interface {
 		http.ResponseWriter
 		result() int
@@ -62,7 +64,7 @@ func TestAWriterThatCannotBeHijackedIsAnswered501(t *testing.T) {
 		"Hijack failed": &failing{recorder{ResponseRecorder: httptest.NewRecorder()}},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
-		for _, line := range strings.Split(upgrade, "\r\n")[1:] {
+		for _, line := range strings.Split(string(wstest.Handshake{}.Request("x")), "\r\n")[1:] {
 			if k, v, ok := strings.Cut(line, ": "); ok {
 				r.Header.Set(k, v)
 			}
@@ -75,7 +77,7 @@ func TestAWriterThatCannotBeHijackedIsAnswered501(t *testing.T) {
 			t.Error(w.result())
 		}
 	}
-	if names := tree(t, hub.Hub); len(names) != 4 {
+	if names := wstest.Tree(t, hub.Hub); len(names) != 4 {
 		t.Error(names)
 	}
 }
@@ -90,62 +92,62 @@ func (*failing) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil,
 
 // Accept and AcceptSSE on a stopped hub: answered 503, an error that wraps ErrHubStopped, nothing left.
 func TestAcceptOnAStoppedHubAnswers503AndErrHubStopped(t *testing.T) {
-	hub := run(t, wskit.WithOnConnect(func(wskit.Subscriber) { t.Error("OnConnect") }))
-	srv := serve(t, hub.Hub, serving{})
-	hub.count(t, 0)
-	hub.halt(t)
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { t.Error("OnConnect") }))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	hub.Count(t, 0)
+	hub.Halt(t)
 	_, resp, err := websocket.Dial(t.Context(), srv.URL+"/ws", &websocket.DialOptions{HTTPClient: srv.Client()})
 	if err == nil || resp.StatusCode != http.StatusServiceUnavailable {
 		t.Error(resp, err)
 	}
-	if err := receive(t, "Accept returns", srv.refused); !errors.Is(err, wskit.ErrHubStopped) {
+	if err := wstest.Receive(t, "Accept returns", srv.Refused); !errors.Is(err, wskit.ErrHubStopped) {
 		t.Error(err)
 	}
-	st := srv.stream(t)
+	st := srv.Stream(t)
 	if st.StatusCode != http.StatusServiceUnavailable || st.Header.Get("Content-Type") == "text/event-stream" {
 		t.Error(st.Response)
 	}
-	if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, wskit.ErrHubStopped) {
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); !errors.Is(err, wskit.ErrHubStopped) {
 		t.Error(err)
 	}
 }
 
 // Accept when the hub's queue stays full: the connection is closed with 1013, AcceptSSE answers 503; nothing is left.
 func TestAcceptWhenTheQueueStaysFullRefuses(t *testing.T) {
-	hub := idle(t, wskit.WithRegisterBuf(0), wskit.WithChannelTimeout(hush))
-	srv := serve(t, hub.Hub, serving{})
-	p := srv.open(t)
-	p.ends(t, websocket.StatusTryAgainLater)
-	if err := receive(t, "Accept returns", srv.refused); !errors.Is(err, wskit.ErrTimeout) {
+	hub := wstest.Idle(t, wskit.WithRegisterBuf(0), wskit.WithChannelTimeout(wstest.Hush))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	p := srv.Open(t)
+	p.Ends(t, websocket.StatusTryAgainLater)
+	if err := wstest.Receive(t, "Accept returns", srv.Refused); !errors.Is(err, wskit.ErrTimeout) {
 		t.Error(err)
 	}
-	st := srv.stream(t)
-	if err := receive(t, "AcceptSSE returns", srv.streamed); !errors.Is(err, wskit.ErrTimeout) || st.StatusCode != 503 {
+	st := srv.Stream(t)
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); !errors.Is(err, wskit.ErrTimeout) || st.StatusCode != 503 {
 		t.Error(err, st.StatusCode)
 	}
-	hub.start(t)
-	eventually(t, "no connection's actor is left", func() bool { return len(tree(t, hub.Hub)) == 4 })
-	hub.count(t, 0)
+	hub.Start(t)
+	wstest.Eventually(t, "no connection's actor is left", func() bool { return len(wstest.Tree(t, hub.Hub)) == 4 })
+	hub.Count(t, 0)
 }
 
 // TLS, for WebSocket and SSE.
 func TestTLSServersWork(t *testing.T) {
-	hub := run(t, wskit.WithOnMessage(echo))
-	srv := serve(t, hub.Hub, serving{start: (*httptest.Server).StartTLS})
-	p, c := srv.dial(t)
-	es := srv.stream(t)
-	hub.count(t, 2)
-	p.say(t, "1")
-	p.expect(t, "echo 1")
+	hub := wstest.Run(t, wskit.WithOnMessage(wstest.Echo))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Kind: wstest.TLS})
+	p, c := srv.Browser(t)
+	es := srv.Stream(t)
+	hub.Count(t, 2)
+	p.Say(t, "1")
+	p.Expect(t, "echo 1")
 	var want []string
 	for i := range 200 {
 		hub.Broadcast([]byte(block(i)))
 		want = append(want, block(i))
 	}
-	p.expect(t, want...)
-	es.expect(t, want...)
+	p.Expect(t, want...)
+	es.Expect(t, want...)
 	c.Close()
-	p.ends(t, websocket.StatusNormalClosure)
+	p.Ends(t, websocket.StatusNormalClosure)
 }
 
 // gin's writer is recognised by WriteHeaderNow, writers that only Unwrap are looked through.
@@ -159,16 +161,16 @@ func TestWritersThatWrapOthersWork(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hub := run(t, wskit.WithOnMessage(echo))
-			srv := serve(t, hub.Hub, serving{wrap: wrap})
-			p, _ := srv.dial(t)
-			p.say(t, "1")
-			p.expect(t, "echo 1")
-			es := srv.stream(t)
-			hub.count(t, 2)
+			hub := wstest.Run(t, wskit.WithOnMessage(wstest.Echo))
+			srv := wstest.Serve(t, hub.Hub, wstest.Serving{Wrap: wrap})
+			p, _ := srv.Browser(t)
+			p.Say(t, "1")
+			p.Expect(t, "echo 1")
+			es := srv.Stream(t)
+			hub.Count(t, 2)
 			hub.Broadcast([]byte("2"))
-			p.expect(t, "2")
-			es.expect(t, "2")
+			p.Expect(t, "2")
+			es.Expect(t, "2")
 		})
 	}
 }
@@ -218,14 +220,14 @@ func (g *ginOver) WriteHeaderNow() { g.w.(*ginWriter).WriteHeaderNow() }
 
 // A listener may hand the server connections of its own, which change or count what passes. What they do to Write happens.
 func TestAConnectionThatOverridesWriteIsWrittenThrough(t *testing.T) {
-	hub := run(t, wskit.WithOnMessage(echo))
+	hub := wstest.Run(t, wskit.WithOnMessage(wstest.Echo))
 	var passed atomic.Int64
-	srv := serve(t, hub.Hub, serving{setup: func(s *httptest.Server) { s.Listener = countingListener{s.Listener, &passed} }})
-	p, _ := srv.dial(t)
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Setup: func(s *httptest.Server) { s.Listener = countingListener{s.Listener, &passed} }})
+	p, _ := srv.Browser(t)
 	before := passed.Load()
 	text := strings.Repeat("x", 1000)
 	hub.Broadcast([]byte(text))
-	p.expect(t, text)
+	p.Expect(t, text)
 	if n := passed.Load() - before; n < 1000 {
 		t.Errorf("%d bytes passed the connection's Write, at least 1000 were sent", n)
 	}
@@ -258,12 +260,12 @@ func (c *countingConn) Write(p []byte) (int, error) {
 // "NewClient on a connection that the caller accepted or dialled itself works too, whether or not the hub runs yet."
 func TestNewClientOnAConnectionThatTheCallerAcceptedOrDialled(t *testing.T) {
 	for _, early := range []bool{true, false} {
-		hub := idle(t, wskit.WithOnMessage(echo))
+		hub := wstest.Idle(t, wskit.WithOnMessage(wstest.Echo))
 		if !early {
-			hub.start(t)
+			hub.Start(t)
 		}
 		clients := make(chan *wskit.Client, 1)
-		peers := make(chan *peer, 1)
+		peers := make(chan *wstest.Browser, 1)
 		adopt := func(conn *websocket.Conn) {
 			c := wskit.NewClient(hub.Hub, conn, context.Background(), nil, wskit.WithMaxMessageSize(10))
 			hub.Register(c)
@@ -279,7 +281,7 @@ func TestNewClientOnAConnectionThatTheCallerAcceptedOrDialled(t *testing.T) {
 				return
 			}
 			if dialled.Load() {
-				peers <- &peer{conn}
+				peers <- &wstest.Browser{Conn: conn}
 				return
 			}
 			adopt(conn)
@@ -294,32 +296,32 @@ func TestNewClientOnAConnectionThatTheCallerAcceptedOrDialled(t *testing.T) {
 			if d {
 				adopt(conn)
 			} else {
-				peers <- &peer{conn}
+				peers <- &wstest.Browser{Conn: conn}
 			}
-			p, c := receive(t, "the peer", peers), receive(t, "the client", clients)
+			p, c := wstest.Receive(t, "the peer", peers), wstest.Receive(t, "the client", clients)
 			t.Cleanup(func() { _ = p.CloseNow() })
 			if !c.Send([]byte("sent")) {
 				t.Error("Send: false")
 			}
-			p.expect(t, "sent")
-			p.say(t, "1")
-			p.expect(t, "echo 1")
+			p.Expect(t, "sent")
+			p.Say(t, "1")
+			p.Expect(t, "echo 1")
 			if early && !d {
-				hub.start(t)
+				hub.Start(t)
 			}
-			hub.count(t, 1)
+			hub.Count(t, 1)
 			hub.Broadcast([]byte("2"))
-			p.expect(t, "2")
-			p.say(t, "over the limit")
-			p.ends(t, websocket.StatusMessageTooBig)
-			hub.count(t, 0)
+			p.Expect(t, "2")
+			p.Say(t, "over the limit")
+			p.Ends(t, websocket.StatusMessageTooBig)
+			hub.Count(t, 0)
 		}
 	}
 }
 
 // Its ends are those of an accepted client: Close and Unregister 1000, its context and the hub 1001.
 func TestAClientOfACallersConnectionEndsLikeAnyOther(t *testing.T) {
-	hub := run(t)
+	hub := wstest.Run(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	for _, end := range []struct {
 		how  func(*wskit.Client)
@@ -328,7 +330,7 @@ func TestAClientOfACallersConnectionEndsLikeAnyOther(t *testing.T) {
 		{(*wskit.Client).Close, websocket.StatusNormalClosure},
 		{func(c *wskit.Client) { hub.Unregister(c) }, websocket.StatusNormalClosure},
 		{func(*wskit.Client) { cancel() }, websocket.StatusGoingAway},
-		{func(*wskit.Client) { hub.stop() }, websocket.StatusGoingAway},
+		{func(*wskit.Client) { hub.Stop() }, websocket.StatusGoingAway},
 	} {
 		clients := make(chan *wskit.Client, 1)
 		own := ctx
@@ -353,13 +355,13 @@ func TestAClientOfACallersConnectionEndsLikeAnyOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.CloseNow() })
-		p, c := &peer{conn}, receive(t, "the client", clients)
+		p, c := &wstest.Browser{Conn: conn}, wstest.Receive(t, "the client", clients)
 		c.Send([]byte("last"))
 		end.how(c)
-		p.expect(t, "last")
-		p.ends(t, end.code)
-		eventually(t, "SendErr says so", func() bool { return errors.Is(c.SendErr(nil), wskit.ErrHubStopped) })
-		hub.count(t, 0)
+		p.Expect(t, "last")
+		p.Ends(t, end.code)
+		wstest.Eventually(t, "SendErr says so", func() bool { return errors.Is(c.SendErr(nil), wskit.ErrHubStopped) })
+		hub.Count(t, 0)
 	}
 	cancel()
 }

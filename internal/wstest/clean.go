@@ -3,11 +3,13 @@ package wstest
 import (
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"sync"
 	"testing"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 	"go.uber.org/goleak"
 )
@@ -15,7 +17,8 @@ import (
 // Main is a package's TestMain: it fails if a goroutine is left when all tests are through. short says what -short leaves
 // out; "": nothing.
 func Main(m *testing.M, short string) {
-	actors.System() // the process keeps it for good: heap, and no goroutine
+	actors.System()                                // the process keeps it for good: heap, and no goroutine
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // crashes on purpose would drown what matters
 	flag.Parse()
 	if testing.Short() && short != "" {
 		fmt.Fprintln(os.Stderr, short)
@@ -33,7 +36,7 @@ func Clean(t testing.TB) {
 	if _, again := cleaned.LoadOrStore(t.Name(), true); again {
 		return
 	}
-	before := Processes()
+	before := Processes(actors.System())
 	// A Redis that the test restarted ends after this check; Main checks that it does.
 	embedded := goleak.IgnoreAnyFunction("github.com/alicebob/miniredis/v2/server.(*Server).serve")
 	process, ignore := goleak.IgnoreAnyFunction("os/exec.(*Cmd).writerDescriptor.func1"), goleak.IgnoreCurrent()
@@ -47,7 +50,7 @@ func Clean(t testing.TB) {
 		}
 		var left []string
 		if !Poll(Patience, func() bool {
-			left = slices.DeleteFunc(Processes(), func(id string) bool { return slices.Contains(before, id) })
+			left = slices.DeleteFunc(Processes(actors.System()), func(id string) bool { return slices.Contains(before, id) })
 			return len(left) == 0
 		}) {
 			t.Errorf("%d actors left behind: %v", len(left), left)
@@ -55,9 +58,9 @@ func Clean(t testing.TB) {
 	})
 }
 
-// Processes is the ids of all processes in the shared actor system.
-func Processes() (ids []string) {
-	for _, bucket := range actors.System().ProcessRegistry.LocalPIDs.LocalPIDs {
+// Processes is the ids of all processes in an actor system.
+func Processes(system *actor.ActorSystem) (ids []string) {
+	for _, bucket := range system.ProcessRegistry.LocalPIDs.LocalPIDs {
 		bucket.IterCb(func(id string, _ any) { ids = append(ids, id) }) // Keys starts 32 goroutines, for each of 1024
 	}
 	return ids

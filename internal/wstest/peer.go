@@ -17,7 +17,7 @@ import (
 type Peer struct {
 	net.Conn
 	Answer *http.Response // to the request that it was opened with; its Body is not read
-	br     *bufio.Reader
+	In     *bufio.Reader  // what comes behind the answer's head
 }
 
 // Handshake is the request that a Peer is opened with. The zero Handshake is RFC 6455's example, for /ws.
@@ -89,17 +89,36 @@ func (s *Server) Ask(t testing.TB, method, path string) *Peer {
 
 // Ask writes a request to conn and reads the answer's head. It is for whoever has no Server or no testing.TB.
 func Ask(conn net.Conn, request []byte) (*Peer, error) {
-	p := &Peer{Conn: conn, br: bufio.NewReaderSize(conn, 512)}
+	p := &Peer{Conn: conn, In: bufio.NewReaderSize(conn, 512)}
 	if _, err := p.Write(request); err != nil {
 		return p, err
 	}
 	var err error
-	p.Answer, err = http.ReadResponse(p.br, nil)
+	p.Answer, err = http.ReadResponse(p.In, nil)
 	return p, err
 }
 
 // Read reads what comes behind the answer's head.
-func (p *Peer) Read(b []byte) (int, error) { return p.br.Read(b) }
+func (p *Peer) Read(b []byte) (int, error) { return p.In.Read(b) }
+
+// Event reads the data of a stream's next event, which is one line and nothing else. Comments are passed over.
+func (p *Peer) Event(t testing.TB) string {
+	t.Helper()
+	for {
+		line, err := p.In.ReadString('\n')
+		if err != nil {
+			t.Fatalf("no event: %.80q, %v", line, err)
+		}
+		if strings.HasPrefix(line, ":") || line == "\n" {
+			continue
+		}
+		data, isData := strings.CutPrefix(line, "data: ")
+		if blank, err := p.In.ReadString('\n'); blank != "\n" || !isData {
+			t.Fatalf("no event: %.80q %.80q, %v", line, blank, err)
+		}
+		return strings.TrimSuffix(data, "\n")
+	}
+}
 
 // Upgraded fails unless the answer was 101.
 func (p *Peer) Upgraded(t testing.TB) {
@@ -110,7 +129,7 @@ func (p *Peer) Upgraded(t testing.TB) {
 }
 
 // Put writes bytes.
-func (p *Peer) Put(t testing.TB, bytes ...byte) {
+func (p *Peer) Put(t testing.TB, bytes []byte) {
 	t.Helper()
 	if _, err := p.Write(bytes); err != nil {
 		t.Fatal("write:", err)
@@ -120,7 +139,7 @@ func (p *Peer) Put(t testing.TB, bytes ...byte) {
 // Send sends a whole frame, masked.
 func (p *Peer) Send(t testing.TB, op Opcode, payload string) {
 	t.Helper()
-	p.Put(t, wire.Masked(op, payload)...)
+	p.Put(t, wire.Masked(op, payload))
 }
 
 // SendFrames sends frames, masked, in one write.
@@ -130,7 +149,7 @@ func (p *Peer) SendFrames(t testing.TB, frames ...Frame) {
 	for _, f := range frames {
 		all = append(all, f.Masked()...)
 	}
-	p.Put(t, all...)
+	p.Put(t, all)
 }
 
 // Say sends a text message.
@@ -140,7 +159,7 @@ func (p *Peer) Say(t testing.TB, data string) {
 }
 
 // Frame reads one frame and answers none.
-func (p *Peer) Frame() (Frame, error) { return wire.Read(p.br) }
+func (p *Peer) Frame() (Frame, error) { return wire.Read(p.In) }
 
 // ExpectFrame reads one frame and checks that it is this one, whole and with no reserved bit.
 func (p *Peer) ExpectFrame(t testing.TB, op Opcode, payload string) {

@@ -50,6 +50,11 @@ func (s *Server) StreamAt(t testing.TB, path string) *Stream {
 	return st
 }
 
+// IsHijacked reports whether the stream was written to the connection itself: net/http would have chunked it.
+func (st *Stream) IsHijacked() bool {
+	return st.StatusCode == http.StatusOK && st.Close && len(st.TransferEncoding) == 0
+}
+
 // Expect waits for these events.
 func (st *Stream) Expect(t testing.TB, want ...string) {
 	t.Helper()

@@ -68,6 +68,9 @@ type Frame struct {
 // Whole is a frame that is a message by itself, or a control frame.
 func Whole(op Opcode, payload string) Frame { return Frame{Fin: true, Op: op, Payload: payload} }
 
+// Is reports whether the frame is a whole one of that opcode, with no reserved bit.
+func (f Frame) Is(op Opcode) bool { return f == Whole(op, f.Payload) }
+
 // Fragments is a message in as many frames as there are parts.
 func Fragments(op Opcode, parts ...string) (frames []Frame) {
 	for i, part := range parts {
