@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // A delivery allocates nothing: what a broadcast allocates does not grow with the number of its receivers.
@@ -16,12 +17,12 @@ func TestADeliveryAllocatesNothing(t *testing.T) {
 		t.Skip("sync.Pool drops items at random under -race")
 	}
 	const clients, rounds = 300, 200
-	for name, connect := range map[string]func(*testing.T, *server) io.Reader{
-		"WebSocket": func(t *testing.T, s *server) io.Reader {
-			r, _ := s.silent(t)
+	for name, connect := range map[string]func(*testing.T, *wstest.Server) io.Reader{
+		"WebSocket": func(t *testing.T, s *wstest.Server) io.Reader {
+			r, _ := silent(t, s)
 			return r
 		},
-		"SSE": func(t *testing.T, s *server) io.Reader {
+		"SSE": func(t *testing.T, s *wstest.Server) io.Reader {
 			resp, err := http.Get(s.URL + "/sse")
 			if err != nil {
 				t.Fatal(err)
@@ -31,7 +32,7 @@ func TestADeliveryAllocatesNothing(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := run(t)
+			h := wstest.Run(t)
 			s := serve(t, h.Hub)
 			var got atomic.Int64
 			arrived := make(chan struct{}, 1)
@@ -52,12 +53,12 @@ func TestADeliveryAllocatesNothing(t *testing.T) {
 					}
 				}()
 			}
-			h.count(t, clients)
+			h.Count(t, clients)
 			message := []byte("a message that ends so!")
 			cast := func(n int) {
 				for range n {
 					h.Broadcast(message)
-					receive(t, "the last delivery of a broadcast", arrived)
+					wstest.Receive(t, "the last delivery of a broadcast", arrived)
 				}
 			}
 			cast(rounds) // pools, stacks and the map of timers are filled
@@ -81,7 +82,7 @@ func TestAnIdleConnectionAllocatesTheSmallestStack(t *testing.T) {
 	}
 	const clients = 400
 	var got atomic.Int64
-	h := run(t, wskit.WithOnMessage(func(*wskit.Client, []byte) { got.Add(1) }))
+	h := wstest.Run(t, wskit.WithOnMessage(func(*wskit.Client, []byte) { got.Add(1) }))
 	s := servePumps(t, h.Hub, func(c *wskit.Client) { go c.Serve() })
 	stacks := func() uint64 {
 		runtime.GC()
@@ -91,15 +92,15 @@ func TestAnIdleConnectionAllocatesTheSmallestStack(t *testing.T) {
 	}
 	before := stacks()
 	for range clients {
-		r, _ := s.silent(t)
-		r.put(t, opText, []byte("hello"))
-		r.put(t, opPong, nil)
-		r.put(t, opText, []byte("again"))
-		r.put(t, opPing, nil)
+		r, _ := silent(t, s)
+		r.Send(t, wstest.Text, "hello")
+		r.Send(t, wstest.Pong, "")
+		r.Send(t, wstest.Text, "again")
+		r.Send(t, wstest.Ping, "")
 	}
-	eventually(t, "every message", func() bool { return got.Load() == 2*clients })
+	wstest.Eventually(t, "every message", func() bool { return got.Load() == 2*clients })
 	var each float64
-	eventually(t, "2 KB of stack a connection", func() bool {
+	wstest.Eventually(t, "2 KB of stack a connection", func() bool {
 		each = (float64(stacks()) - float64(before)) / clients
 		return each < 2.5*1024
 	})

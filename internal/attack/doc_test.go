@@ -32,7 +32,7 @@
 //
 //   - TestAThousandSilentPeersCannotHoldUpAShutdownNorCostAMessage, TestPeersThatNeverReadAreGoneAfterTheDrainTimeout,
 //     TestRegisterOnShutdownEndsStreamsAndSockets, TestShutdownBeforeRun, TestShutdownTwiceAtOnceAndOnAStoppedHub
-//   - every test here: what clean finds left behind, goroutines or actors, fails it. Timers are not looked for.
+//   - every test here: what wstest.Clean finds left behind, goroutines or actors, fails it. Timers are not looked for.
 //   - hubactor: TestAHubDrainsHoweverItIsStopped; internal/contract: TestTenThousandConnectionsComeAndGoAndLeaveNothing
 //
 // 5. Memory is bounded by subscribers x their bound + the hub's queues, whatever clients or Redis do.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // call is one of the three operations in its explicit form.
@@ -31,13 +32,13 @@ var calls = map[string]call{
 func TestTheExplicitCallsSayWhatHappened(t *testing.T) {
 	for name, op := range calls {
 		t.Run(name, func(t *testing.T) {
-			clean(t)
+			wstest.Clean(t)
 			ended, cancel := context.WithCancel(context.Background())
 			cancel()
 			full := wskit.NewHub(wskit.WithRegisterBuf(0), wskit.WithBroadcastBuf(0), wskit.WithChannelTimeout(time.Millisecond),
 				wskit.WithOnTimeout(func(op string) { t.Error("OnTimeout was called for", op) }))
 			defer full.Shutdown(context.Background())
-			p := &probe{}
+			p := &wstest.Probe{}
 			if err := op(ended, full, p); !errors.Is(err, context.Canceled) || errors.Is(err, wskit.ErrHubStopped) {
 				t.Error("a context that has ended:", err)
 			}
@@ -60,12 +61,12 @@ func TestTheExplicitCallsSayWhatHappened(t *testing.T) {
 			case <-time.After(30 * time.Millisecond): // beyond the channel timeout
 			}
 			cancel()
-			if err := receive(t, "the call returns", result); !errors.Is(err, wskit.ErrTimeout) || !errors.Is(err, context.Canceled) {
+			if err := wstest.Receive(t, "the call returns", result); !errors.Is(err, wskit.ErrTimeout) || !errors.Is(err, context.Canceled) {
 				t.Error("a context that is cancelled:", err)
 			}
 			go func() { result <- op(context.Background(), full, p) }()
 			_ = full.Shutdown(context.Background()) // applies what waits to be applied, as far as there is room
-			if err := receive(t, "the call returns", result); err != nil && (!errors.Is(err, wskit.ErrHubStopped) || errors.Is(err, wskit.ErrTimeout)) {
+			if err := wstest.Receive(t, "the call returns", result); err != nil && (!errors.Is(err, wskit.ErrHubStopped) || errors.Is(err, wskit.ErrTimeout)) {
 				t.Error("a hub that stops meanwhile:", err)
 			}
 			if err := op(context.Background(), full, p); !errors.Is(err, wskit.ErrHubStopped) {
@@ -86,15 +87,15 @@ func TestTheExplicitCallsSayWhatHappened(t *testing.T) {
 				}
 			}
 			want := map[string]int{"register": 2}[name] // closed each time the hub was found stopped
-			eventually(t, "the subscriber is closed", func() bool { return p.len() >= want })
-			if p.len() != want {
-				t.Errorf("the subscriber saw %q", p.get())
+			wstest.Eventually(t, "the subscriber is closed", func() bool { return p.Len() >= want })
+			if p.Len() != want {
+				t.Errorf("the subscriber saw %q", p.All())
 			}
-			live := run(t)
+			live := wstest.Run(t)
 			if err := op(context.Background(), live.Hub, p); err != nil {
 				t.Error("a hub that runs:", err)
 			}
-			live.settled(t)
+			live.Settled(t)
 		})
 	}
 }
@@ -105,13 +106,13 @@ func TestAnExplicitCallHappensIfAndOnlyIfItReturnsNil(t *testing.T) {
 	succeeded, failed := 0, 0
 	for round := range 80 {
 		h := wskit.NewHub(wskit.WithRegisterBuf(1), wskit.WithBroadcastBuf(1))
-		p := &probe{}
+		p := &wstest.Probe{}
 		if err := h.RegisterContext(context.Background(), p); err != nil {
 			t.Fatal(err)
 		}
 		type outcome struct {
 			text  string
-			guest *probe
+			guest *wstest.Probe
 			err   error
 		}
 		outcomes := make(chan outcome, 100)
@@ -120,19 +121,19 @@ func TestAnExplicitCallHappensIfAndOnlyIfItReturnsNil(t *testing.T) {
 			go func() {
 				text := fmt.Sprint(i)
 				outcomes <- outcome{text, nil, h.BroadcastContext(ctx, []byte(text))}
-				guest := &probe{}
+				guest := &wstest.Probe{}
 				outcomes <- outcome{"", guest, h.RegisterContext(ctx, guest)}
 			}()
 		}
 		running, stop := context.WithCancel(context.Background())
-		done := begin(func() { h.Run(running) })
+		done := wstest.Begin(func() { h.Run(running) })
 		var want []string
 		var all []outcome
 		for n := range 40 {
 			if n == round%40 {
 				cancel()
 			}
-			o := receive(t, "a call returns", outcomes)
+			o := wstest.Receive(t, "a call returns", outcomes)
 			all = append(all, o)
 			switch {
 			case o.err == nil:
@@ -151,7 +152,7 @@ func TestAnExplicitCallHappensIfAndOnlyIfItReturnsNil(t *testing.T) {
 			t.Fatal(err)
 		}
 		members := 1
-		eventually(t, "the last arrives", func() bool { return slices.Contains(p.get(), "last") })
+		wstest.Eventually(t, "the last arrives", func() bool { return slices.Contains(p.All(), "last") })
 		for _, o := range all {
 			if o.guest != nil && o.err == nil {
 				members++
@@ -160,17 +161,17 @@ func TestAnExplicitCallHappensIfAndOnlyIfItReturnsNil(t *testing.T) {
 		if n := h.SubscriberCount(); n != members {
 			t.Errorf("%d subscribers, want %d", n, members)
 		}
-		got := p.get()
+		got := p.All()
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, append(want, "last")) {
 			t.Fatalf("it got %q, want %q", got, want)
 		}
 		stop()
-		receive(t, "Run returns", done)
+		wstest.Receive(t, "Run returns", done)
 		for _, o := range all {
-			if o.guest != nil && o.err != nil && o.guest.len() > 0 {
-				t.Fatalf("a subscriber whose registration failed saw %q", o.guest.get())
+			if o.guest != nil && o.err != nil && o.guest.Len() > 0 {
+				t.Fatalf("a subscriber whose registration failed saw %q", o.guest.All())
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // cut makes messages of arbitrary bytes: each byte before it says how long the next is, 255 that it is long.
@@ -51,22 +52,22 @@ func FuzzSSEEndToEnd(f *testing.F) {
 	}
 	lines := strings.NewReplacer("\r\n", "\n", "\r", "\n")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		h := run(t)
-		resp, err := pipes(t, h.Hub, nil).client.Get("http://pipe/sse")
+		h := wstest.Run(t)
+		resp, err := wstest.Serve(t, h.Hub, wstest.Serving{Kind: wstest.Pipe}).Client().Get("http://pipe/sse")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		h.count(t, 1)
+		h.Count(t, 1)
 		got := make(chan []string, 1)
-		go func() { got <- events(resp.Body) }()
+		go func() { got <- wstest.AllEvents(resp.Body) }()
 		var want []string
 		for _, m := range cut(data) {
 			h.Broadcast(m)
 			want = append(want, lines.Replace(string(m)))
 		}
-		h.halt(t) // ends the stream after all that
-		if all := receive(t, "the end of the stream", got); !slices.Equal(all, want) {
+		h.Halt(t) // ends the stream after all that
+		if all := wstest.Receive(t, "the end of the stream", got); !slices.Equal(all, want) {
 			t.Fatalf("%d events %.200q, want %d %.200q", len(all), all, len(want), want)
 		}
 	})
@@ -79,24 +80,24 @@ func FuzzWebSocketBatchesAreReadBack(f *testing.F) {
 		f.Add(seed, i%2 == 0, i%3 == 0)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, socket, pumpFirst bool) {
-		h := run(t)
+		h := wstest.Run(t)
 		pump := func(c *wskit.Client) {
 			go c.ReadPump()
 			if pumpFirst {
 				go c.WritePump()
 			}
 		}
-		var p *peer
+		var p *wstest.Browser
 		var c *wskit.Client
 		if socket {
-			p, c = servePumps(t, h.Hub, pump).dial(t)
+			p, c = servePumps(t, h.Hub, pump).Browser(t)
 		} else {
-			p, c = pipes(t, h.Hub, pump).ws(t)
+			p, c = wstest.Serve(t, h.Hub, wstest.Serving{Kind: wstest.Pipe, Pumps: pump}).Browser(t)
 		}
 		defer p.CloseNow()
-		h.count(t, 1)
+		h.Count(t, 1)
 		messages := cut(data)
-		finished := begin(func() {
+		finished := wstest.Begin(func() {
 			for _, m := range messages {
 				if !c.Send(bytes.Clone(m)) {
 					t.Error("dropped")
@@ -108,11 +109,11 @@ func FuzzWebSocketBatchesAreReadBack(f *testing.F) {
 			c.Close()
 		})
 		for i, m := range messages {
-			if got, err := p.next(); got != string(m) || err != nil {
+			if _, got, err := p.NextOf(); got != string(m) || err != nil {
 				t.Fatalf("message %d of %d is %.80q (%v), want %.80q", i, len(messages), got, err, m)
 			}
 		}
-		p.ends(t, websocket.StatusNormalClosure)
+		p.Ends(t, websocket.StatusNormalClosure)
 		<-finished
 	})
 }
@@ -133,7 +134,7 @@ func FuzzWhatAClientSendsHurtsNoOther(f *testing.F) {
 	f.Add([]byte{0x83, 0x80, 0, 0, 0, 0, 0x80, 0x80, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var bystander *wskit.Client
-		h := run(t, wskit.WithOnMessage(func(c *wskit.Client, m []byte) {
+		h := wstest.Run(t, wskit.WithOnMessage(func(c *wskit.Client, m []byte) {
 			c.Send(m)
 			if len(m) > 0 && m[0] == 'p' {
 				panic("told to")
@@ -144,24 +145,24 @@ func FuzzWhatAClientSendsHurtsNoOther(f *testing.F) {
 			}
 		}))
 		srv := serve(t, h.Hub)
-		healthy, c := srv.dial(t)
+		healthy, c := srv.Browser(t)
 		bystander = c
-		evil, _ := srv.silent(t)
-		read := begin(func() { _, _ = io.Copy(io.Discard, evil.br) })
+		evil, _ := silent(t, srv)
+		read := wstest.Begin(func() { _, _ = io.Copy(io.Discard, evil.In) })
 		h.Broadcast([]byte("before"))
-		sent := begin(func() { _, _ = evil.Write(data); _ = evil.Conn.(*net.TCPConn).CloseWrite() })
+		sent := wstest.Begin(func() { _, _ = evil.Write(data); _ = evil.Conn.(*net.TCPConn).CloseWrite() })
 		h.Broadcast([]byte("meanwhile"))
-		healthy.expect(t, "before", "meanwhile")
-		receive(t, "it is sent", sent)
-		receive(t, "the server ends it", read)
-		h.count(t, 1)
+		healthy.Expect(t, "before", "meanwhile")
+		wstest.Receive(t, "it is sent", sent)
+		wstest.Receive(t, "the server ends it", read)
+		h.Count(t, 1)
 		h.Broadcast([]byte("after"))
-		healthy.expect(t, "after")
+		healthy.Expect(t, "after")
 		if bystander.SendErr([]byte("still open")) != nil {
 			t.Error("the other was closed")
 		}
-		healthy.expect(t, "still open")
-		healthy.listen(t)
+		healthy.Expect(t, "still open")
+		healthy.Listen(t)
 	})
 }
 
@@ -174,28 +175,28 @@ func FuzzOptions(f *testing.F) {
 		f.Add(v, w, v, w, v, w, v, w, v, w, byte(i))
 	}
 	f.Fuzz(func(t *testing.T, broadcasts, registers, channelTimeout, drain, subscribers, wait, ping, size, messages, bytes int64, overflow byte) {
-		h := run(t, wskit.WithBroadcastBuf(int(broadcasts)), wskit.WithRegisterBuf(int(registers)), wskit.WithChannelTimeout(time.Duration(channelTimeout)),
+		h := wstest.Run(t, wskit.WithBroadcastBuf(int(broadcasts)), wskit.WithRegisterBuf(int(registers)), wskit.WithChannelTimeout(time.Duration(channelTimeout)),
 			wskit.WithDrainTimeout(time.Duration(drain)), wskit.WithMaxSubscribers(int(subscribers)), nil, wskit.WithRedis(nil, "x"), wskit.WithName(""),
 			wskit.WithLogger(nil), wskit.WithActorSystem(nil), wskit.WithOnDrop(nil), wskit.WithOnConnect(nil), wskit.WithOnError(func(op string, err error) { t.Error(op, err) }))
 		opts := []wskit.ClientOption{wskit.WithWriteWait(time.Duration(wait)), wskit.WithPingInterval(time.Duration(ping)), nil,
 			wskit.WithMaxMessageSize(size), wskit.WithSendBufSize(int(messages)), wskit.WithSendBufBytes(int(bytes)), wskit.WithOverflow(wskit.Overflow(overflow))}
-		own := &probe{}
+		own := &wstest.Probe{}
 		longest := time.Duration(channelTimeout)
 		if longest <= 0 {
 			longest = wskit.DefaultChannelTimeout
 		}
-		longest = min(longest, patience) + margin
-		if d := took(t, "the calls", func() {
+		longest = min(longest, wstest.Patience) + margin
+		if d := wstest.Took(t, "the calls", func() {
 			h.Register(own)
 			h.Broadcast([]byte("x"))
 		}); d > 2*longest {
 			t.Errorf("they took %v", d)
 		}
-		p := pipes(t, h.Hub, func(c *wskit.Client) { go c.ReadPump(); go c.WritePump() }, opts...)
+		p := wstest.Serve(t, h.Hub, wstest.Serving{Kind: wstest.Pipe, Client: opts})
 		_, _ = wskit.Accept(t.Context(), httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), h.Hub, nil, opts...)
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), wstest.Patience)
 		defer cancel()
-		conn, resp, err := websocket.Dial(ctx, "ws://pipe/ws", &websocket.DialOptions{HTTPClient: p.client})
+		conn, resp, err := websocket.Dial(ctx, "ws://pipe/ws", &websocket.DialOptions{HTTPClient: p.Client()})
 		if err != nil && (resp == nil || resp.StatusCode != http.StatusServiceUnavailable) && channelTimeout >= int64(time.Second) {
 			t.Fatal(err)
 		}
@@ -210,7 +211,7 @@ func FuzzOptions(f *testing.F) {
 			}()
 		}
 		select {
-		case c := <-p.accepted:
+		case c := <-p.Accepted:
 			fits := 0
 			for i := range 300 {
 				if c.Send([]byte(fmt.Sprint(i))) {
@@ -225,9 +226,9 @@ func FuzzOptions(f *testing.F) {
 		}
 		h.Unregister(own)
 		start := time.Now()
-		h.stop()
-		receive(t, "Run returns", h.done)
-		if drain > 0 && time.Duration(drain) < patience && time.Since(start) > time.Duration(drain)+margin {
+		h.Stop()
+		wstest.Receive(t, "Run returns", h.Done)
+		if drain > 0 && time.Duration(drain) < wstest.Patience && time.Since(start) > time.Duration(drain)+margin {
 			t.Errorf("the hub took %v to stop", time.Since(start))
 		}
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 const bulk = 1 << 20 // bytes, far more than the sockets take
@@ -56,10 +57,10 @@ func TestAPeerThatStallsAndThenReadsGetsWhatThePolicySays(t *testing.T) {
 		for bound, f := range floods() {
 			for _, way := range []string{"send", "broadcast"} {
 				t.Run(fmt.Sprint(name, "/", bound, "/", way), func(t *testing.T) {
-					var drops list[drop]
-					h := run(t, wskit.WithOnDrop(func(s wskit.Subscriber, data []byte) { drops.add(drop{s, string(data)}) }))
-					stalled, c := serve(t, h.Hub, wskit.WithOverflow(policy), f.bound).silent(t)
-					h.count(t, 1)
+					var drops wstest.List[drop]
+					h := wstest.Run(t, wskit.WithOnDrop(func(s wskit.Subscriber, data []byte) { drops.Add(drop{s, string(data)}) }))
+					stalled, c := silent(t, serve(t, h.Hub, wskit.WithOverflow(policy), f.bound))
+					h.Count(t, 1)
 					filler := strings.Repeat("x", bulk)
 					stuff(t, c, filler)
 					for i, text := range f.texts {
@@ -78,16 +79,16 @@ func TestAPeerThatStallsAndThenReadsGetsWhatThePolicySays(t *testing.T) {
 							t.Errorf("message %d: %v, want %v", i, err, want)
 						}
 					}
-					h.settled(t)
+					h.Settled(t)
 					arrive, lost := fate(policy, f.texts)
-					stalled.expect(t, append([]string{filler}, arrive...)...)
+					stalled.Expect(t, append([]string{filler}, arrive...)...)
 					if policy == wskit.Disconnect {
-						stalled.ends(t, "1013 slow consumer")
+						stalled.Ends(t, 1013, "slow consumer")
 						_ = stalled.Close()
-						h.count(t, 0)
+						h.Count(t, 0)
 					}
-					eventually(t, "OnDrop was called", func() bool { return drops.len() >= len(lost) })
-					checkDrops(t, drops.get(), c, lost)
+					wstest.Eventually(t, "OnDrop was called", func() bool { return drops.Len() >= len(lost) })
+					checkDrops(t, drops.All(), c, lost)
 				})
 			}
 		}
@@ -113,9 +114,9 @@ func TestBroadcastsHeldBackWhileOnConnectRunsOverflowByThePolicy(t *testing.T) {
 	for name, policy := range policies {
 		for bound, f := range floods() {
 			t.Run(fmt.Sprint(name, "/", bound), func(t *testing.T) {
-				var drops list[drop]
+				var drops wstest.List[drop]
 				release, entered := make(chan struct{}), make(chan struct{}, 9)
-				h := run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
+				h := wstest.Run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
 					if c, ok := s.(*wskit.Client); ok {
 						entered <- struct{}{}
 						<-release
@@ -125,27 +126,27 @@ func TestBroadcastsHeldBackWhileOnConnectRunsOverflowByThePolicy(t *testing.T) {
 							}
 						}
 					}
-				}), wskit.WithOnDrop(func(s wskit.Subscriber, data []byte) { drops.add(drop{s, string(data)}) }))
-				p, c := serve(t, h.Hub, wskit.WithOverflow(policy), f.bound).dial(t)
-				receive(t, "OnConnect runs", entered)
+				}), wskit.WithOnDrop(func(s wskit.Subscriber, data []byte) { drops.Add(drop{s, string(data)}) }))
+				p, c := serve(t, h.Hub, wskit.WithOverflow(policy), f.bound).Browser(t)
+				wstest.Receive(t, "OnConnect runs", entered)
 				for _, text := range f.texts {
 					h.Broadcast([]byte(text))
 				}
 				if policy == wskit.Disconnect {
-					eventually(t, "the client is closed", func() bool { return c.Outbox().Reason() == actors.ReasonSlow })
+					wstest.Eventually(t, "the client is closed", func() bool { return c.Outbox().Reason() == actors.ReasonSlow })
 				} else {
-					h.settled(t)
+					h.Settled(t)
 				}
 				close(release)
 				arrive, lost := fate(policy, f.texts)
 				if policy == wskit.Disconnect {
-					p.ends(t, 1013)
-					h.count(t, 0)
+					p.Ends(t, 1013)
+					h.Count(t, 0)
 				} else {
-					p.expect(t, append(slices.Clone(f.texts[:5]), arrive...)...)
+					p.Expect(t, append(slices.Clone(f.texts[:5]), arrive...)...)
 				}
-				eventually(t, "OnDrop was called", func() bool { return drops.len() >= len(lost) })
-				checkDrops(t, drops.get(), c, lost)
+				wstest.Eventually(t, "OnDrop was called", func() bool { return drops.Len() >= len(lost) })
+				checkDrops(t, drops.All(), c, lost)
 			})
 		}
 	}
@@ -155,10 +156,10 @@ func TestBroadcastsHeldBackWhileOnConnectRunsOverflowByThePolicy(t *testing.T) {
 func TestAMessageOfExactlyTheBytesFitsAndOneMoreNever(t *testing.T) {
 	for name, policy := range policies {
 		t.Run(name, func(t *testing.T) {
-			h := run(t)
+			h := wstest.Run(t)
 			paused := func(*wskit.Client) {} // nothing leaves the queue
 			srv := servePumps(t, h.Hub, paused, wskit.WithOverflow(policy), wskit.WithSendBufBytes(10))
-			_, c := srv.dial(t)
+			_, c := srv.Browser(t)
 			if err := c.SendErr(make([]byte, 10)); err != nil {
 				t.Error("10 bytes:", err)
 			}
@@ -179,10 +180,10 @@ func TestAMessageOfExactlyTheBytesFitsAndOneMoreNever(t *testing.T) {
 
 // Beside each other the bounds of messages and bytes hold both: whichever is reached first.
 func TestMessagesAndBytesAreBoundedTogether(t *testing.T) {
-	h := run(t)
+	h := wstest.Run(t)
 	srv := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithSendBufSize(4), wskit.WithSendBufBytes(10))
 	fill := func(size int) (n int) {
-		_, c := srv.dial(t)
+		_, c := srv.Browser(t)
 		for c.Send(make([]byte, size)) {
 			n++
 		}
@@ -198,10 +199,10 @@ func TestMessagesAndBytesAreBoundedTogether(t *testing.T) {
 
 // DropOldest makes the room a large message needs, and takes no more victims than that.
 func TestDropOldestDropsAsManyAsTheNewOneNeeds(t *testing.T) {
-	var drops list[drop]
-	h := run(t, wskit.WithOnDrop(func(s wskit.Subscriber, data []byte) { drops.add(drop{s, string(data)}) }))
-	p, c := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithOverflow(wskit.DropOldest), wskit.WithSendBufBytes(10)).dial(t)
-	h.count(t, 1)
+	var drops wstest.List[drop]
+	h := wstest.Run(t, wskit.WithOnDrop(func(s wskit.Subscriber, data []byte) { drops.Add(drop{s, string(data)}) }))
+	p, c := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithOverflow(wskit.DropOldest), wskit.WithSendBufBytes(10)).Browser(t)
+	h.Count(t, 1)
 	for _, text := range []string{"111", "222", "333", "44444"} {
 		if err := c.SendErr([]byte(text)); err != nil {
 			t.Error(text, err)
@@ -209,16 +210,16 @@ func TestDropOldestDropsAsManyAsTheNewOneNeeds(t *testing.T) {
 	}
 	go c.ReadPump()
 	go c.WritePump()
-	p.expect(t, "333", "44444")
-	eventually(t, "OnDrop was called", func() bool { return drops.len() >= 2 })
-	checkDrops(t, drops.get(), c, []string{"111", "222"})
+	p.Expect(t, "333", "44444")
+	wstest.Eventually(t, "OnDrop was called", func() bool { return drops.Len() >= 2 })
+	checkDrops(t, drops.All(), c, []string{"111", "222"})
 }
 
 // Options out of their range mean the defaults or no bound, and one that is applied by hand does not panic.
 func TestOptionsOutOfRangeAndAppliedByHand(t *testing.T) {
-	h := run(t)
+	h := wstest.Run(t)
 	srv := servePumps(t, h.Hub, func(*wskit.Client) {}, nil, wskit.WithOverflow(200), wskit.WithSendBufBytes(-5), wskit.WithSendBufSize(-5))
-	_, c := srv.dial(t)
+	_, c := srv.Browser(t)
 	n := 0
 	for c.Send(make([]byte, 1<<10)) {
 		n++
@@ -244,36 +245,36 @@ func TestOptionsOutOfRangeAndAppliedByHand(t *testing.T) {
 
 // SendErr tells a full queue from a client that is closed, unregistered or whose hub has stopped.
 func TestSendErrTellsAFullQueueFromAStoppedHub(t *testing.T) {
-	ends := map[string]func(*hub, *wskit.Client){
-		"closed":       func(_ *hub, c *wskit.Client) { c.Close() },
-		"unregistered": func(h *hub, c *wskit.Client) { h.Unregister(c) },
-		"stopped":      func(h *hub, c *wskit.Client) { h.stop() },
+	ends := map[string]func(*wstest.Hub, *wskit.Client){
+		"closed":       func(_ *wstest.Hub, c *wskit.Client) { c.Close() },
+		"unregistered": func(h *wstest.Hub, c *wskit.Client) { h.Unregister(c) },
+		"stopped":      func(h *wstest.Hub, c *wskit.Client) { h.Stop() },
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
-			h := run(t)
-			_, c := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithSendBufSize(1)).dial(t)
-			h.count(t, 1)
+			h := wstest.Run(t)
+			_, c := servePumps(t, h.Hub, func(*wskit.Client) {}, wskit.WithSendBufSize(1)).Browser(t)
+			h.Count(t, 1)
 			first, second := c.SendErr(nil), c.SendErr(nil)
 			if first != nil || !errors.Is(second, wskit.ErrSendBufferFull) || errors.Is(second, wskit.ErrHubStopped) {
 				t.Error(first, second)
 			}
 			end(h, c)
-			eventually(t, "the client is closed", func() bool { return errors.Is(c.SendErr(nil), wskit.ErrHubStopped) })
+			wstest.Eventually(t, "the client is closed", func() bool { return errors.Is(c.SendErr(nil), wskit.ErrHubStopped) })
 		})
 	}
 }
 
 // Memory is bounded by the queue: a stalled client holds its bound and what is at its socket, however much is broadcast.
 func TestAStalledClientHoldsNoMoreThanItsBound(t *testing.T) {
-	h := run(t)
-	_, c := serve(t, h.Hub, wskit.WithSendBufSize(3), wskit.WithOverflow(wskit.DropOldest)).silent(t)
-	h.count(t, 1)
+	h := wstest.Run(t)
+	_, c := silent(t, serve(t, h.Hub, wskit.WithSendBufSize(3), wskit.WithOverflow(wskit.DropOldest)))
+	h.Count(t, 1)
 	stuff(t, c, strings.Repeat("x", bulk))
 	for i := range 2000 {
 		h.Broadcast([]byte(fmt.Sprint(i)))
 	}
-	h.settled(t)
+	h.Settled(t)
 	if n := c.Outbox().UserMessageCount(); n > 3 {
 		t.Errorf("%d messages queued, want at most 3", n)
 	}

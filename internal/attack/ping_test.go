@@ -8,40 +8,41 @@ import (
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/hubactor"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // A peer that is half dead, so that its connection is open and nothing comes back, is closed and unregistered when no pong
 // has come within the write wait, and not before.
 func TestAHalfDeadPeerIsClosedAfterTheWriteWaitAndUnregistered(t *testing.T) {
 	const wait = 300 * time.Millisecond
-	h, events := embed(t, hubactor.Config{})
+	h, events := wstest.Embed(t, hubactor.Config{})
 	srv := serve(t, h.Hub, wskit.WithPingInterval(50*time.Millisecond), wskit.WithWriteWait(wait))
-	dead, c := srv.silent(t)
-	op, _, err := dead.frame()
+	dead, c := silent(t, srv)
+	f, err := dead.Frame()
 	pinged := time.Now()
-	if op != opPing || err != nil {
-		t.Fatal(op, err)
+	if !f.Is(wstest.Ping) || err != nil {
+		t.Fatal(f, err)
 	}
 	if h.SubscriberCount() != 1 {
 		t.Error("it is not registered")
 	}
-	h.count(t, 0)
+	h.Count(t, 0)
 	if d := time.Since(pinged); d < wait*9/10 || d > wait+margin {
 		t.Errorf("it was let go %v after the ping, want %v", d, wait)
 	}
-	eventually(t, "its event", func() bool {
-		return slices.ContainsFunc(events.get(), func(e any) bool {
+	wstest.Eventually(t, "its event", func() bool {
+		return slices.ContainsFunc(events.All(), func(e any) bool {
 			d, ok := e.(*actors.Disconnected)
 			return ok && d.Subscriber == c && d.Reason == actors.ReasonPing
 		})
 	})
-	for op := byte(opPing); ; { // it is told why, should it still read
-		var err error
-		if op, _, err = dead.frame(); err != nil {
+	for { // it is told why, should it still read
+		f, err := dead.Frame()
+		if err != nil {
 			break
 		}
-		if op != opPing && op != opClose {
-			t.Errorf("got a frame with opcode %x", op)
+		if !f.Is(wstest.Ping) && !f.Is(wstest.Close) {
+			t.Error("got", f)
 		}
 	}
 }
@@ -49,22 +50,22 @@ func TestAHalfDeadPeerIsClosedAfterTheWriteWaitAndUnregistered(t *testing.T) {
 // A pong that comes late, but within the write wait, is as good as any; so is one that nobody asked for.
 func TestALatePongDoesNotMatter(t *testing.T) {
 	const wait = 600 * time.Millisecond
-	h := run(t)
+	h := wstest.Run(t)
 	srv := serve(t, h.Hub, wskit.WithPingInterval(50*time.Millisecond), wskit.WithWriteWait(wait))
-	late, c := srv.silent(t)
-	h.count(t, 1)
-	late.put(t, opPong, []byte("nobody asked"))
+	late, c := silent(t, srv)
+	h.Count(t, 1)
+	late.Send(t, wstest.Pong, "nobody asked")
 	for range 4 {
-		op, payload, err := late.frame()
-		if op != opPing || err != nil {
-			t.Fatal(op, payload, err)
+		f, err := late.Frame()
+		if !f.Is(wstest.Ping) || err != nil {
+			t.Fatal(f, err)
 		}
 		pause(wait / 2) // far beyond the ping interval
-		late.put(t, opPong, []byte(payload))
+		late.Send(t, wstest.Pong, f.Payload)
 	}
-	late.put(t, opPong, []byte("and another"))
+	late.Send(t, wstest.Pong, "and another")
 	c.Send([]byte("still here"))
-	late.expect(t, "still here")
+	late.Expect(t, "still here")
 	if h.SubscriberCount() != 1 {
 		t.Error("it was let go")
 	}
@@ -73,28 +74,28 @@ func TestALatePongDoesNotMatter(t *testing.T) {
 // Pings of clients that connected together do not come together.
 func TestPingsOfClientsThatConnectedTogetherAreSpread(t *testing.T) {
 	const n, interval = 60, 1200 * time.Millisecond
-	h := run(t, wskit.WithDrainTimeout(300*time.Millisecond))
+	h := wstest.Run(t, wskit.WithDrainTimeout(300*time.Millisecond))
 	srv := serve(t, h.Hub, wskit.WithPingInterval(interval))
 	start := time.Now()
-	var peers []*raw
+	var peers []*wstest.Peer
 	for range n {
-		r, _ := srv.silent(t)
+		r, _ := silent(t, srv)
 		peers = append(peers, r)
 	}
 	together := time.Since(start)
-	firsts, ends := &list[time.Duration]{}, []<-chan struct{}{}
+	firsts, ends := &wstest.List[time.Duration]{}, []<-chan struct{}{}
 	for _, r := range peers {
-		ends = append(ends, begin(func() {
-			if op, _, err := r.frame(); op != opPing || err != nil {
-				t.Error(op, err)
+		ends = append(ends, wstest.Begin(func() {
+			if f, err := r.Frame(); !f.Is(wstest.Ping) || err != nil {
+				t.Error(f, err)
 			}
-			firsts.add(time.Since(start))
+			firsts.Add(time.Since(start))
 		}))
 	}
 	for _, end := range ends {
-		receive(t, "a ping", end)
+		wstest.Receive(t, "a ping", end)
 	}
-	times := firsts.get()
+	times := firsts.All()
 	slices.Sort(times)
 	if times[0] < interval/2 || times[n-1] > interval+together+margin {
 		t.Errorf("pings came from %v to %v", times[0], times[n-1])

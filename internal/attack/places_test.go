@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // At n subscribers Accept and AcceptSSE answer 503 with Retry-After and say so; a place that comes free is given away again.
@@ -20,34 +21,34 @@ func TestBeyondNSubscribersAcceptAndAcceptSSEAnswer503(t *testing.T) {
 	const n = 3
 	for _, path := range []string{"ws", "sse"} {
 		t.Run(path, func(t *testing.T) {
-			h := run(t, wskit.WithMaxSubscribers(n))
+			h := wstest.Run(t, wskit.WithMaxSubscribers(n))
 			srv := serve(t, h.Hub)
-			failures := map[string]chan error{"ws": srv.refused, "sse": srv.streamed}[path]
-			var conns []*raw
+			failures := map[string]chan error{"ws": srv.Refused, "sse": srv.Streamed}[path]
+			var conns []*wstest.Peer
 			for i := range n {
-				r, resp := srv.raw(t, []string{"ws", "sse"}[i%2])
+				r, resp := ask(t, srv, []string{"ws", "sse"}[i%2])
 				if resp.StatusCode >= 300 {
 					t.Fatal(i, resp.Status)
 				}
 				conns = append(conns, r)
-				h.count(t, i+1)
+				h.Count(t, i+1)
 			}
 			for range 3 {
-				_, resp := srv.raw(t, path)
+				_, resp := ask(t, srv, path)
 				if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 					t.Error(resp.Status, resp.Header)
 				}
-				if err := receive(t, "the handler's error", failures); !errors.Is(err, wskit.ErrTooManySubscribers) {
+				if err := wstest.Receive(t, "the handler's error", failures); !errors.Is(err, wskit.ErrTooManySubscribers) {
 					t.Error(err)
 				}
 			}
 			_ = conns[0].Close()
-			h.count(t, n-1)
-			if _, resp := srv.raw(t, path); resp.StatusCode >= 300 {
+			h.Count(t, n-1)
+			if _, resp := ask(t, srv, path); resp.StatusCode >= 300 {
 				t.Error("the place that came free:", resp.Status)
 			}
-			h.count(t, n)
-			if _, resp := srv.raw(t, path); resp.StatusCode != http.StatusServiceUnavailable {
+			h.Count(t, n)
+			if _, resp := ask(t, srv, path); resp.StatusCode != http.StatusServiceUnavailable {
 				t.Error("one too many:", resp.Status)
 			}
 		})
@@ -56,20 +57,20 @@ func TestBeyondNSubscribersAcceptAndAcceptSSEAnswer503(t *testing.T) {
 
 // What is registered with Register counts and is not refused.
 func TestRegisterCountsAndIsNotRefused(t *testing.T) {
-	h := run(t, wskit.WithMaxSubscribers(2))
+	h := wstest.Run(t, wskit.WithMaxSubscribers(2))
 	srv := serve(t, h.Hub)
-	subs := []*probe{{}, {}, {}}
+	subs := []*wstest.Probe{{}, {}, {}}
 	for _, p := range subs {
 		h.Register(p)
 	}
-	h.count(t, 3)
-	if _, resp := srv.raw(t, "ws"); resp.StatusCode != http.StatusServiceUnavailable {
+	h.Count(t, 3)
+	if _, resp := ask(t, srv, "ws"); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Error(resp.Status)
 	}
 	h.Unregister(subs[0])
 	h.Unregister(subs[1])
-	h.settled(t)
-	if _, resp := srv.raw(t, "ws"); resp.StatusCode != http.StatusSwitchingProtocols {
+	h.Settled(t)
+	if _, resp := ask(t, srv, "ws"); resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Error(resp.Status)
 	}
 }
@@ -89,7 +90,7 @@ func (b *bare) Flush()                      {}
 // Accepts at once never let in more than n, and no fewer: n who come together all get in.
 func TestAcceptsAtOnceLetInExactlyN(t *testing.T) {
 	const n = 4
-	h := run(t, wskit.WithMaxSubscribers(n))
+	h := wstest.Run(t, wskit.WithMaxSubscribers(n))
 	for round := range 400 {
 		wanted := n + round%2*3 // exactly as many as there is room for, or more
 		ctx, leave := context.WithCancel(context.Background())
@@ -106,14 +107,14 @@ func TestAcceptsAtOnceLetInExactlyN(t *testing.T) {
 			})
 		}
 		most := 0
-		ok := poll(patience, func() bool {
+		ok := wstest.Poll(wstest.Patience, func() bool {
 			most = max(most, h.SubscriberCount())
 			return int(in.Load()+refused.Load()) == wanted && h.SubscriberCount() == int(in.Load())
 		})
 		got := int(in.Load())
 		leave()
 		streams.Wait()
-		h.count(t, 0)
+		h.Count(t, 0)
 		if !ok || got != n || most > n {
 			t.Fatalf("round %d: of %d at once %d got in, at most %d at a time; there was room for %d", round, wanted, got, most, n)
 		}
@@ -133,39 +134,39 @@ func TestPlacesComeBackAfterWhatFails(t *testing.T) {
 			"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
 		return r
 	}
-	accept := func(h *hub, w http.ResponseWriter, r *http.Request, opts ...wskit.ClientOption) {
+	accept := func(h *wstest.Hub, w http.ResponseWriter, r *http.Request, opts ...wskit.ClientOption) {
 		defer func() { _ = recover() }() // as net/http does for a handler
 		if _, err := wskit.Accept(r.Context(), w, r, h.Hub, nil, opts...); err == nil {
 			panic("accepted")
 		}
 	}
-	for name, fail := range map[string]func(h *hub){
-		"no upgrade request":           func(h *hub) { accept(h, httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)) },
-		"a writer without Hijack":      func(h *hub) { accept(h, httptest.NewRecorder(), upgrade()) },
-		"a writer whose Hijack panics": func(h *hub) { accept(h, hijackPanics{httptest.NewRecorder()}, upgrade()) },
-		"a client option that panics": func(h *hub) {
+	for name, fail := range map[string]func(h *wstest.Hub){
+		"no upgrade request":           func(h *wstest.Hub) { accept(h, httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)) },
+		"a writer without Hijack":      func(h *wstest.Hub) { accept(h, httptest.NewRecorder(), upgrade()) },
+		"a writer whose Hijack panics": func(h *wstest.Hub) { accept(h, hijackPanics{httptest.NewRecorder()}, upgrade()) },
+		"a client option that panics": func(h *wstest.Hub) {
 			accept(h, httptest.NewRecorder(), upgrade(), func(*wskit.ClientConfig) { panic("option") })
 		},
-		"a stream whose client is gone": func(h *hub) {
+		"a stream whose client is gone": func(h *wstest.Hub) {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			_ = wskit.AcceptSSE(newBare(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx), h.Hub)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := run(t, wskit.WithMaxSubscribers(2))
+			h := wstest.Run(t, wskit.WithMaxSubscribers(2))
 			for range 5 {
 				fail(h)
 			}
-			h.count(t, 0)
+			h.Count(t, 0)
 			srv := serve(t, h.Hub)
 			for i := range 2 {
 				// A registration that the registry has not taken yet, of a client that has gone, still holds its place.
-				eventually(t, "the place is back", func() bool {
-					_, resp := srv.raw(t, "ws")
+				wstest.Eventually(t, "the place is back", func() bool {
+					_, resp := ask(t, srv, "ws")
 					return resp.StatusCode == http.StatusSwitchingProtocols
 				})
-				h.count(t, i+1)
+				h.Count(t, i+1)
 			}
 		})
 	}
@@ -173,47 +174,47 @@ func TestPlacesComeBackAfterWhatFails(t *testing.T) {
 
 // A place is given back when the hub's queue stayed full.
 func TestPlacesComeBackAfterTimeouts(t *testing.T) {
-	clean(t)
+	wstest.Clean(t)
 	h := wskit.NewHub(wskit.WithMaxSubscribers(2), wskit.WithRegisterBuf(0), wskit.WithChannelTimeout(10*time.Millisecond),
 		wskit.WithDrainTimeout(margin/10))
 	srv := serve(t, h)
 	for i := range 6 {
 		if i%2 == 0 {
-			if _, resp := srv.raw(t, "sse"); resp.StatusCode != http.StatusServiceUnavailable {
+			if _, resp := ask(t, srv, "sse"); resp.StatusCode != http.StatusServiceUnavailable {
 				t.Error(resp.Status)
 			}
-			if err := receive(t, "AcceptSSE fails", srv.streamed); !errors.Is(err, wskit.ErrTimeout) {
+			if err := wstest.Receive(t, "AcceptSSE fails", srv.Streamed); !errors.Is(err, wskit.ErrTimeout) {
 				t.Error(i, err)
 			}
 			continue
 		}
-		r, _ := srv.raw(t, "ws")
-		if err := receive(t, "Accept fails", srv.refused); !errors.Is(err, wskit.ErrTimeout) {
+		r, _ := ask(t, srv, "ws")
+		if err := wstest.Receive(t, "Accept fails", srv.Refused); !errors.Is(err, wskit.ErrTimeout) {
 			t.Error(i, err)
 		}
-		r.ends(t, "1013 try again later")
+		r.Ends(t, 1013, "try again later")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := begin(func() { h.Run(ctx) })
+	done := wstest.Begin(func() { h.Run(ctx) })
 	for i := range 2 {
-		if _, resp := srv.raw(t, "ws"); resp.StatusCode != http.StatusSwitchingProtocols {
+		if _, resp := ask(t, srv, "ws"); resp.StatusCode != http.StatusSwitchingProtocols {
 			t.Error(i, resp.Status)
 		}
-		eventually(t, "it is a member", func() bool { return h.SubscriberCount() == i+1 })
+		wstest.Eventually(t, "it is a member", func() bool { return h.SubscriberCount() == i+1 })
 	}
 	srv.CloseClientConnections()
 	cancel()
-	receive(t, "Run returns", done)
+	wstest.Receive(t, "Run returns", done)
 }
 
 // Without a bound, and with one that makes no sense, everybody gets in.
 func TestNoBoundLetsEverybodyIn(t *testing.T) {
 	for _, n := range []int{0, -1, -1 << 63} {
-		h := run(t, wskit.WithMaxSubscribers(n))
+		h := wstest.Run(t, wskit.WithMaxSubscribers(n))
 		srv := serve(t, h.Hub)
 		for range 5 {
-			srv.silent(t)
+			silent(t, srv)
 		}
-		h.count(t, 5)
+		h.Count(t, 5)
 	}
 }

@@ -12,23 +12,24 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // crowd is a hub with clients that read nothing, and healthy ones that will.
-func crowd(t *testing.T, srv *server, silent, healthy int) (peers []*peer) {
+func crowd(t *testing.T, srv *wstest.Server, quiet, healthy int) (peers []*wstest.Browser) {
 	t.Helper()
-	for range silent {
-		srv.silent(t)
+	for range quiet {
+		silent(t, srv)
 	}
 	for range healthy {
-		p, _ := srv.dial(t)
+		p, _ := srv.Browser(t)
 		peers = append(peers, p)
 	}
 	return peers
 }
 
 // getAll reads what each peer gets before its close frame.
-func getAll(t *testing.T, peers []*peer) []<-chan []string {
+func getAll(t *testing.T, peers []*wstest.Browser) []<-chan []string {
 	var results []<-chan []string
 	for _, p := range peers {
 		result := make(chan []string, 1)
@@ -36,7 +37,7 @@ func getAll(t *testing.T, peers []*peer) []<-chan []string {
 		go func() {
 			var got []string
 			for {
-				text, err := p.next()
+				text, err := p.Next()
 				if err != nil {
 					if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
 						got = append(got, "ended: "+err.Error())
@@ -58,16 +59,16 @@ func TestAThousandSilentPeersCannotHoldUpAShutdownNorCostAMessage(t *testing.T) 
 		t.Skip("1000 connections")
 	}
 	const drain = 3 * time.Second
-	h := run(t, wskit.WithDrainTimeout(drain))
+	h := wstest.Run(t, wskit.WithDrainTimeout(drain))
 	srv := serve(t, h.Hub)
 	peers := crowd(t, srv, 1000, 20)
-	h.count(t, 1020)
+	h.Count(t, 1020)
 	want := numbered("m", 100)
 	for _, text := range want {
 		h.Broadcast([]byte(text))
 	}
 	results := getAll(t, peers) // reading begins when the shutdown does
-	if d := took(t, "Shutdown returns", func() {
+	if d := wstest.Took(t, "Shutdown returns", func() {
 		if err := h.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -75,24 +76,24 @@ func TestAThousandSilentPeersCannotHoldUpAShutdownNorCostAMessage(t *testing.T) 
 		t.Errorf("it took %v, more than %v", d, drain)
 	}
 	for _, result := range results {
-		if got := receive(t, "a healthy peer ends", result); !slices.Equal(got, want) {
+		if got := wstest.Receive(t, "a healthy peer ends", result); !slices.Equal(got, want) {
 			t.Fatalf("a healthy peer got %d: %.200q", len(got), got)
 		}
 	}
-	h.count(t, 0)
+	h.Count(t, 0)
 }
 
 // Where every peer answers, a shutdown waits for no timeout.
 func TestAShutdownOfHealthyClientsIsQuick(t *testing.T) {
-	h := run(t, wskit.WithDrainTimeout(time.Minute))
+	h := wstest.Run(t, wskit.WithDrainTimeout(time.Minute))
 	srv := serve(t, h.Hub)
 	results := getAll(t, crowd(t, srv, 0, 10))
-	h.count(t, 10)
-	if d := took(t, "Shutdown", func() { _ = h.Shutdown(context.Background()) }); d > patience/2 {
+	h.Count(t, 10)
+	if d := wstest.Took(t, "Shutdown", func() { _ = h.Shutdown(context.Background()) }); d > wstest.Patience/2 {
 		t.Error("it took", d)
 	}
 	for _, result := range results {
-		if got := receive(t, "a peer ends", result); got != nil {
+		if got := wstest.Receive(t, "a peer ends", result); got != nil {
 			t.Error(got)
 		}
 	}
@@ -122,9 +123,9 @@ func TestShutdownIsBoundedByTheContextAndByTheDrainTimeout(t *testing.T) {
 		"a context without an end":                 {func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }, 200 * time.Millisecond, nil, 200 * time.Millisecond, 200 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := run(t, wskit.WithDrainTimeout(test.drain))
+			h := wstest.Run(t, wskit.WithDrainTimeout(test.drain))
 			crowd(t, serve(t, h.Hub), 3, 0)
-			h.count(t, 3)
+			h.Count(t, 3)
 			ctx, cancel := test.ctx()
 			defer cancel()
 			start := time.Now()
@@ -135,7 +136,7 @@ func TestShutdownIsBoundedByTheContextAndByTheDrainTimeout(t *testing.T) {
 			if d := time.Since(start); d > test.within+margin {
 				t.Errorf("Shutdown took %v, want %v", d, test.within)
 			}
-			receive(t, "Run returns", h.done)
+			wstest.Receive(t, "Run returns", h.Done)
 			if d := time.Since(start); d > test.stops+margin {
 				t.Errorf("the hub took %v to stop, want %v", d, test.stops)
 			}
@@ -146,9 +147,9 @@ func TestShutdownIsBoundedByTheContextAndByTheDrainTimeout(t *testing.T) {
 // However far away the end of the drain is, what was accepted is written.
 func TestADrainTimeoutThatNeverEndsCostsNoMessage(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
-	for name, stop := range map[string]func(*hub) error{
-		"drain timeout": func(h *hub) error { return h.Shutdown(context.Background()) },
-		"context": func(h *hub) error {
+	for name, stop := range map[string]func(*wstest.Hub) error{
+		"drain timeout": func(h *wstest.Hub) error { return h.Shutdown(context.Background()) },
+		"context": func(h *wstest.Hub) error {
 			ctx, cancel := context.WithDeadline(context.Background(), time.Now().AddDate(400, 0, 0))
 			defer cancel()
 			return h.Shutdown(ctx)
@@ -159,22 +160,22 @@ func TestADrainTimeoutThatNeverEndsCostsNoMessage(t *testing.T) {
 			if name == "drain timeout" {
 				drain = forever
 			}
-			h := run(t, wskit.WithDrainTimeout(drain))
+			h := wstest.Run(t, wskit.WithDrainTimeout(drain))
 			// Its peer reads only after the shutdown has begun.
 			filler, want := strings.Repeat("x", bulk), numbered("m", 100)
-			late, c := serve(t, h.Hub).silent(t)
-			h.count(t, 1)
+			late, c := silent(t, serve(t, h.Hub))
+			h.Count(t, 1)
 			stuff(t, c, filler)
 			for _, text := range want {
 				h.Broadcast([]byte(text))
 			}
-			h.settled(t)
-			done := begin(func() {
+			h.Settled(t)
+			done := wstest.Begin(func() {
 				if err := stop(h); err != nil {
 					t.Error(err)
 				}
 			})
-			poll(500*time.Millisecond, func() bool { // longer than the hub's grace
+			wstest.Poll(500*time.Millisecond, func() bool { // longer than the hub's grace
 				select {
 				case <-done:
 					return true
@@ -182,32 +183,32 @@ func TestADrainTimeoutThatNeverEndsCostsNoMessage(t *testing.T) {
 					return false
 				}
 			})
-			late.expect(t, append([]string{filler}, want...)...)
-			late.ends(t, "1001 server is shutting down")
+			late.Expect(t, append([]string{filler}, want...)...)
+			late.Ends(t, 1001, "server is shutting down")
 			_ = late.Close()
-			receive(t, "Shutdown returns", done)
+			wstest.Receive(t, "Shutdown returns", done)
 		})
 	}
 }
 
 func TestShutdownTwiceAtOnceAndOnAStoppedHub(t *testing.T) {
-	h := run(t)
-	p, c := serve(t, h.Hub).dial(t)
-	h.count(t, 1)
+	h := wstest.Run(t)
+	p, c := serve(t, h.Hub).Browser(t)
+	h.Count(t, 1)
 	results := make(chan error, 8)
 	for range cap(results) {
 		go func() { results <- h.Shutdown(context.Background()) }()
 	}
-	p.ends(t, websocket.StatusGoingAway)
+	p.Ends(t, websocket.StatusGoingAway)
 	for range cap(results) {
-		if err := receive(t, "Shutdown returns", results); err != nil {
+		if err := wstest.Receive(t, "Shutdown returns", results); err != nil {
 			t.Error(err)
 		}
 	}
-	receive(t, "Run returns", h.done)
+	wstest.Receive(t, "Run returns", h.Done)
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if d := took(t, "Shutdown of a stopped hub", func() {
+	if d := wstest.Took(t, "Shutdown of a stopped hub", func() {
 		if err := h.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -224,16 +225,16 @@ func TestShutdownTwiceAtOnceAndOnAStoppedHub(t *testing.T) {
 
 // Before Run, Shutdown applies what is queued, closes, and Run then returns at once.
 func TestShutdownBeforeRun(t *testing.T) {
-	clean(t)
+	wstest.Clean(t)
 	h := wskit.NewHub()
-	p := &probe{}
+	p := &wstest.Probe{}
 	h.Register(p)
 	h.Broadcast([]byte("queued"))
 	if err := h.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	p.expect(t, "queued", closed)
-	if d := took(t, "Run returns", func() { h.Run(context.Background()) }); d > margin {
+	p.Expect(t, "queued", wstest.Closed)
+	if d := wstest.Took(t, "Run returns", func() { h.Run(context.Background()) }); d > margin {
 		t.Error("Run took", d)
 	}
 	unused := wskit.NewHub()
@@ -243,16 +244,16 @@ func TestShutdownBeforeRun(t *testing.T) {
 }
 
 func TestShutdownOfNothingIsAnError(t *testing.T) {
-	clean(t)
+	wstest.Clean(t)
 	var none *wskit.Hub
 	if err := none.Shutdown(context.Background()); !errors.Is(err, wskit.ErrInvalidArgument) {
 		t.Error("nil hub:", err)
 	}
-	h := run(t)
+	h := wstest.Run(t)
 	if err := h.Shutdown(noContext); !errors.Is(err, wskit.ErrInvalidArgument) { //nolint:staticcheck // that is the point
 		t.Error("nil context:", err)
 	}
-	h.settled(t) // it goes on
+	h.Settled(t) // it goes on
 }
 
 // A callback or a message handler that shuts the hub down gets its answer; the drain timeout bounds its wait for itself.
@@ -260,7 +261,7 @@ func TestShutdownFromACallback(t *testing.T) {
 	for _, where := range []string{"OnConnect", "OnDisconnect", "OnMessage", "Send"} {
 		t.Run(where, func(t *testing.T) {
 			const drain = 300 * time.Millisecond
-			var h *hub
+			var h *wstest.Hub
 			results := make(chan error, 1)
 			shut := func() { results <- h.Shutdown(context.Background()) }
 			ready := make(chan struct{})
@@ -270,9 +271,9 @@ func TestShutdownFromACallback(t *testing.T) {
 				"OnMessage":    wskit.WithOnMessage(func(*wskit.Client, []byte) { shut() }),
 				"Send":         nil,
 			}
-			h = run(t, wskit.WithDrainTimeout(drain), opts[where])
-			p, c := serve(t, h.Hub).dial(t)
-			h.count(t, 1)
+			h = wstest.Run(t, wskit.WithDrainTimeout(drain), opts[where])
+			p, c := serve(t, h.Hub).Browser(t)
+			h.Count(t, 1)
 			close(ready)
 			start := time.Now()
 			switch where {
@@ -283,14 +284,14 @@ func TestShutdownFromACallback(t *testing.T) {
 					t.Fatal(err)
 				}
 			case "Send":
-				h.Register(&probe{onSend: func(string) bool { shut(); return true }})
+				h.Register(&wstest.Probe{OnSend: func(string) bool { shut(); return true }})
 				h.Broadcast([]byte("now"))
 			}
-			p.listen(t)
-			if err := receive(t, "Shutdown returns", results); err != nil {
+			p.Listen(t)
+			if err := wstest.Receive(t, "Shutdown returns", results); err != nil {
 				t.Error(err)
 			}
-			receive(t, "Run returns", h.done)
+			wstest.Receive(t, "Run returns", h.Done)
 			if d := time.Since(start); d > drain+margin {
 				t.Error("it took", d)
 			}
@@ -301,20 +302,20 @@ func TestShutdownFromACallback(t *testing.T) {
 // Peers that never read, with full queues and full sockets, WebSocket and SSE: gone when the drain timeout is over.
 func TestPeersThatNeverReadAreGoneAfterTheDrainTimeout(t *testing.T) {
 	const drain = 300 * time.Millisecond
-	h := run(t, wskit.WithDrainTimeout(drain))
+	h := wstest.Run(t, wskit.WithDrainTimeout(drain))
 	srv := serve(t, h.Hub)
 	for range 20 {
-		srv.silent(t)
-		if _, resp := srv.raw(t, "sse"); resp.StatusCode != http.StatusOK {
+		silent(t, srv)
+		if _, resp := ask(t, srv, "sse"); resp.StatusCode != http.StatusOK {
 			t.Fatal(resp.Status)
 		}
 	}
-	h.count(t, 40)
+	h.Count(t, 40)
 	text := []byte(strings.Repeat("x", 8<<10))
 	for range 2 * wskit.DefaultSendBufSize {
 		h.Broadcast(text)
 	}
-	if d := took(t, "Shutdown", func() {
+	if d := wstest.Took(t, "Shutdown", func() {
 		if err := h.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -322,22 +323,22 @@ func TestPeersThatNeverReadAreGoneAfterTheDrainTimeout(t *testing.T) {
 		t.Error("it took", d)
 	}
 	for range 20 {
-		_ = receive(t, "AcceptSSE returns", srv.streamed)
+		_ = wstest.Receive(t, "AcceptSSE returns", srv.Streamed)
 	}
-	h.count(t, 0)
+	h.Count(t, 0)
 }
 
 // http.Server.Shutdown waits for SSE handlers; with the hub's Shutdown registered it has to wait for nobody else.
 func TestRegisterOnShutdownEndsStreamsAndSockets(t *testing.T) {
-	h := run(t, wskit.WithDrainTimeout(2*time.Second))
+	h := wstest.Run(t, wskit.WithDrainTimeout(2*time.Second))
 	srv := serve(t, h.Hub)
-	p, _ := srv.dial(t)
+	p, _ := srv.Browser(t)
 	resp, err := srv.Client().Get(srv.URL + "/sse")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	h.count(t, 2)
+	h.Count(t, 2)
 	h.Broadcast([]byte("last"))
 	srv.Config.RegisterOnShutdown(func() {
 		if err := h.Shutdown(context.Background()); err != nil {
@@ -346,22 +347,22 @@ func TestRegisterOnShutdownEndsStreamsAndSockets(t *testing.T) {
 	})
 	stopped := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience/2)
+		ctx, cancel := context.WithTimeout(context.Background(), wstest.Patience/2)
 		defer cancel()
 		stopped <- srv.Config.Shutdown(ctx)
 	}()
-	p.expect(t, "last")
-	p.ends(t, websocket.StatusGoingAway)
-	if got := events(resp.Body); !slices.Equal(got, []string{"last"}) {
+	p.Expect(t, "last")
+	p.Ends(t, websocket.StatusGoingAway)
+	if got := wstest.AllEvents(resp.Body); !slices.Equal(got, []string{"last"}) {
 		t.Error(got)
 	}
-	if err := receive(t, "Server.Shutdown returns", stopped); err != nil {
+	if err := wstest.Receive(t, "Server.Shutdown returns", stopped); err != nil {
 		t.Error(err)
 	}
-	if err := receive(t, "AcceptSSE returns", srv.streamed); err != nil {
+	if err := wstest.Receive(t, "AcceptSSE returns", srv.Streamed); err != nil {
 		t.Error(err)
 	}
-	receive(t, "Run returns", h.done)
+	wstest.Receive(t, "Run returns", h.Done)
 }
 
 var noContext context.Context

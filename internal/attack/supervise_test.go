@@ -15,6 +15,7 @@ import (
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/hubactor"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 var permanents = []string{"listener", "connections", "registry"}
@@ -24,40 +25,40 @@ var permanents = []string{"listener", "connections", "registry"}
 func TestBudgetsHoldExactlyAndEachCrashIsLoggedWithStackNameAndAttempt(t *testing.T) {
 	for _, victim := range permanents {
 		t.Run(victim, func(t *testing.T) {
-			var logged journal
-			h := run(t, wskit.WithLogger(slog.New(&logged)))
-			p, _ := serve(t, h.Hub).dial(t)
+			var logged wstest.LogRecorder
+			h := wstest.Run(t, wskit.WithLogger(slog.New(&logged)))
+			p, _ := serve(t, h.Hub).Browser(t)
 			pids := map[string]*actor.PID{}
 			for _, name := range permanents {
-				pids[name] = child(t, h.Hub, name)
+				pids[name] = wstest.One(t, h.Hub, name)
 			}
 			for i := range 30 {
 				name := permanents[i%3]
-				crash(pids[name], fmt.Sprint("crash ", i))
-				eventually(t, "the crash is logged", func() bool { return len(logged.crashes(pids[name].Id)) == i/3+1 })
+				wstest.Crash(pids[name], fmt.Sprint("crash ", i))
+				wstest.Eventually(t, "the crash is logged", func() bool { return len(logged.Crashes(pids[name].Id)) == i/3+1 })
 			}
 			h.Broadcast([]byte("alive"))
-			p.expect(t, "alive")
+			p.Expect(t, "alive")
 			select {
-			case <-h.done:
+			case <-h.Done:
 				t.Fatal("ten crashes of each ended the hub")
 			default:
 			}
 			for n, name := range permanents {
-				for i, r := range logged.crashes(pids[name].Id) {
-					stack, _ := r.attrs["stack"].(string)
-					err, _ := r.attrs["error"].(error)
-					if r.level != slog.LevelError || r.attrs["attempt"] != int64(i+1) || !strings.Contains(stack, "Receive") ||
+				for i, r := range logged.Crashes(pids[name].Id) {
+					stack, _ := r.Attrs["stack"].(string)
+					err, _ := r.Attrs["error"].(error)
+					if r.Level != slog.LevelError || r.Attrs["attempt"] != int64(i+1) || !strings.Contains(stack, "Receive") ||
 						err == nil || !strings.Contains(err.Error(), fmt.Sprint("crash ", 3*i+n)) {
 						t.Errorf("crash %d of %s is logged as %v", i, name, r)
 					}
 				}
 			}
-			crash(pids[victim], "the eleventh")
-			p.ends(t, websocket.StatusGoingAway)
-			receive(t, "Run returns", h.done)
-			last := logged.crashes(pids[victim].Id)
-			if r := last[len(last)-1]; len(last) != 11 || r.attrs["attempt"] != int64(11) || r.attrs["action"] != "give up" {
+			wstest.Crash(pids[victim], "the eleventh")
+			p.Ends(t, websocket.StatusGoingAway)
+			wstest.Receive(t, "Run returns", h.Done)
+			last := logged.Crashes(pids[victim].Id)
+			if r := last[len(last)-1]; len(last) != 11 || r.Attrs["attempt"] != int64(11) || r.Attrs["action"] != "give up" {
 				t.Errorf("%d crashes are logged, the last as %v", len(last), r)
 			}
 		})
@@ -69,44 +70,44 @@ func TestBudgetsHoldExactlyAndEachCrashIsLoggedWithStackNameAndAttempt(t *testin
 func TestACrashedConnectionEndsWith1011AndItsPeerOnlyHoweverItCrashed(t *testing.T) {
 	for _, reason := range []any{"text", errors.New("an error"), 42, &actors.PanicError{Op: "x", Value: "y"}} {
 		t.Run(fmt.Sprintf("%T", reason), func(t *testing.T) {
-			var logged journal
-			var gone list[wskit.Subscriber]
-			h := run(t, wskit.WithLogger(slog.New(&logged)), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone.add(s) }),
+			var logged wstest.LogRecorder
+			var gone wstest.List[wskit.Subscriber]
+			h := wstest.Run(t, wskit.WithLogger(slog.New(&logged)), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone.Add(s) }),
 				wskit.WithOnMessage(func(_ *wskit.Client, data []byte) {
 					if string(data) == "panic" {
 						panic(reason)
 					}
 				}))
 			srv := serve(t, h.Hub)
-			first, c1 := srv.dial(t)
-			pid := child(t, h.Hub, "ws-")
-			second, c2 := srv.dial(t)
-			third, _ := srv.dial(t)
-			h.count(t, 3)
+			first, c1 := srv.Browser(t)
+			pid := wstest.One(t, h.Hub, "ws-")
+			second, c2 := srv.Browser(t)
+			third, _ := srv.Browser(t)
+			h.Count(t, 3)
 			h.Broadcast([]byte("1"))
-			first.expect(t, "1")
-			crash(pid, reason)
-			first.ends(t, websocket.StatusInternalError)
-			h.count(t, 2)
+			first.Expect(t, "1")
+			wstest.Crash(pid, reason)
+			first.Ends(t, websocket.StatusInternalError)
+			h.Count(t, 2)
 			if err := second.Write(t.Context(), websocket.MessageText, []byte("panic")); err != nil {
 				t.Fatal(err)
 			}
-			second.expect(t, "1")
-			second.ends(t, websocket.StatusInternalError)
-			h.count(t, 1)
+			second.Expect(t, "1")
+			second.Ends(t, websocket.StatusInternalError)
+			h.Count(t, 1)
 			h.Broadcast([]byte("2"))
-			third.expect(t, "1", "2")
-			eventually(t, "OnDisconnect", func() bool { return slices.Equal(gone.get(), []wskit.Subscriber{c1, c2}) })
+			third.Expect(t, "1", "2")
+			wstest.Eventually(t, "OnDisconnect", func() bool { return slices.Equal(gone.All(), []wskit.Subscriber{c1, c2}) })
 			for who, frame := range map[string]string{pid.Id: "Receive", "OnMessage": "supervise_test"} {
 				if pe, ok := reason.(*actors.PanicError); ok {
 					pe.Stack = []byte(frame) // its own
 				}
-				rs := logged.crashes(who)
+				rs := logged.Crashes(who)
 				if len(rs) != 1 {
-					t.Fatalf("%d crashes of %s are logged: %v", len(rs), who, logged.get())
+					t.Fatalf("%d crashes of %s are logged: %v", len(rs), who, logged.All())
 				}
-				stack, _ := rs[0].attrs["stack"].(string)
-				if _, own := reason.(*actors.PanicError); rs[0].level != slog.LevelError || rs[0].attrs["attempt"] != int64(1) || !own && !strings.Contains(stack, frame) {
+				stack, _ := rs[0].Attrs["stack"].(string)
+				if _, own := reason.(*actors.PanicError); rs[0].Level != slog.LevelError || rs[0].Attrs["attempt"] != int64(1) || !own && !strings.Contains(stack, frame) {
 					t.Errorf("%s is logged as %v", who, rs[0])
 				}
 			}
@@ -118,13 +119,13 @@ func TestACrashedConnectionEndsWith1011AndItsPeerOnlyHoweverItCrashed(t *testing
 func TestEveryPanicInUserCodeIsLoggedAtErrorWithItsStack(t *testing.T) {
 	for _, where := range []string{"OnConnect", "OnDisconnect", "OnDrop", "OnError", "OnTimeout", "Send", "Close"} {
 		t.Run(where, func(t *testing.T) {
-			var logged journal
+			var logged wstest.LogRecorder
 			boom := func(at string) {
 				if at == where || where == "OnError" && at == "OnConnect" {
 					panic("boom")
 				}
 			}
-			h := run(t, wskit.WithLogger(slog.New(&logged)),
+			h := wstest.Run(t, wskit.WithLogger(slog.New(&logged)),
 				wskit.WithOnConnect(func(wskit.Subscriber) { boom("OnConnect") }),
 				wskit.WithOnDisconnect(func(wskit.Subscriber) { boom("OnDisconnect") }),
 				wskit.WithOnDrop(func(wskit.Subscriber, []byte) { boom("OnDrop") }),
@@ -138,17 +139,17 @@ func TestEveryPanicInUserCodeIsLoggedAtErrorWithItsStack(t *testing.T) {
 			h.Broadcast([]byte("x"))
 			c := wskit.NewSSEClient(h.Hub, 1)
 			h.Register(c)
-			h.settled(t)
+			h.Settled(t)
 			c.Send(nil)
 			c.Send(nil)
 			h.Unregister(s)
 			h.Unregister(c)
-			if !poll(2*margin, func() bool { return len(logged.crashes(where)) > 0 }) {
+			if !wstest.Poll(2*margin, func() bool { return len(logged.Crashes(where)) > 0 }) {
 				t.Error("the panic is not logged")
 			}
-			for _, r := range logged.crashes(where) {
-				if stack, _ := r.attrs["stack"].(string); r.level != slog.LevelError || !strings.Contains(stack, "supervise_test") {
-					t.Errorf("logged at %v without its stack: %v", r.level, r.attrs)
+			for _, r := range logged.Crashes(where) {
+				if stack, _ := r.Attrs["stack"].(string); r.Level != slog.LevelError || !strings.Contains(stack, "supervise_test") {
+					t.Errorf("logged at %v without its stack: %v", r.Level, r.Attrs)
 					break
 				}
 			}
@@ -167,7 +168,7 @@ func TestARegistryThatCrashesInAStormLosesNothingAndPairsEvents(t *testing.T) {
 	const storms, rounds, stay = 6, 150, 8
 	var mu sync.Mutex
 	balance, connects := map[wskit.Subscriber]int{}, 0
-	h := run(t, wskit.WithDrainTimeout(patience), wskit.WithOnConnect(func(s wskit.Subscriber) {
+	h := wstest.Run(t, wskit.WithDrainTimeout(wstest.Patience), wskit.WithOnConnect(func(s wskit.Subscriber) {
 		mu.Lock()
 		defer mu.Unlock()
 		if connects++; balance[s] != 0 {
@@ -183,32 +184,32 @@ func TestARegistryThatCrashesInAStormLosesNothingAndPairsEvents(t *testing.T) {
 		balance[s]--
 	}))
 	srv := serve(t, h.Hub, wskit.WithSendBufSize(2*storms*rounds))
-	p, _ := srv.dial(t)
-	stayers := make([]*probe, stay)
+	p, _ := srv.Browser(t)
+	stayers := make([]*wstest.Probe, stay)
 	for i := range stayers {
-		stayers[i] = &probe{}
+		stayers[i] = &wstest.Probe{}
 		h.Register(stayers[i])
 	}
-	h.count(t, stay+1)
-	pid := child(t, h.Hub, "registry")
+	h.Count(t, stay+1)
+	pid := wstest.One(t, h.Hub, "registry")
 	var storm sync.WaitGroup
 	for g := range storms {
 		storm.Go(func() {
 			for i := range rounds {
-				guest := &probe{}
+				guest := &wstest.Probe{}
 				h.Register(guest)
 				h.Broadcast([]byte(fmt.Sprint(g, " ", i)))
 				if i%2 == 0 {
 					h.Unregister(guest) // the others stay to the end
 				}
 				if g == 0 && i%15 == 7 {
-					crash(pid, "storm")
+					wstest.Crash(pid, "storm")
 				}
 			}
 		})
 	}
-	receive(t, "the storm is over", begin(storm.Wait))
-	h.settled(t)
+	wstest.Receive(t, "the storm is over", wstest.Begin(storm.Wait))
+	h.Settled(t)
 	check := func(name string, got []string) {
 		next := map[int]int{}
 		for _, text := range got {
@@ -221,7 +222,7 @@ func TestARegistryThatCrashesInAStormLosesNothingAndPairsEvents(t *testing.T) {
 	}
 	var got []string
 	for range storms * rounds {
-		text, err := p.next()
+		text, err := p.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,14 +230,14 @@ func TestARegistryThatCrashesInAStormLosesNothingAndPairsEvents(t *testing.T) {
 	}
 	check("the peer", got)
 	for _, s := range stayers {
-		eventually(t, "all broadcasts", func() bool { return s.len() >= storms*rounds })
-		check("a subscriber", s.get())
+		wstest.Eventually(t, "all broadcasts", func() bool { return s.Len() >= storms*rounds })
+		check("a subscriber", s.All())
 	}
 	if n, want := h.SubscriberCount(), stay+1+storms*rounds/2; n != want {
 		t.Errorf("%d subscribers, want %d", n, want)
 	}
-	p.listen(t)
-	h.halt(t)
+	p.Listen(t)
+	h.Halt(t)
 	mu.Lock()
 	defer mu.Unlock()
 	if want := stay + 1 + storms*rounds + 1; connects != want { // and the one that settled
@@ -252,25 +253,25 @@ func TestARegistryThatCrashesInAStormLosesNothingAndPairsEvents(t *testing.T) {
 
 // A supervisor that is over its budget ends the hub in order: what was accepted before is written.
 func TestAHubThatGivesUpStillDrains(t *testing.T) {
-	h, events := embed(t, hubactor.Config{DrainTimeout: 5 * time.Second})
-	p, _ := serve(t, h.Hub).dial(t)
-	h.count(t, 1)
-	pid := child(t, h.Hub, "connections")
+	h, events := wstest.Embed(t, hubactor.Config{DrainTimeout: 5 * time.Second})
+	p, _ := serve(t, h.Hub).Browser(t)
+	h.Count(t, 1)
+	pid := wstest.One(t, h.Hub, "connections")
 	want := numbered("m", 50)
 	for _, text := range want {
 		h.Broadcast([]byte(text))
 	}
-	h.settled(t)
+	h.Settled(t)
 	for range 11 {
-		crash(pid, "over")
+		wstest.Crash(pid, "over")
 	}
-	p.expect(t, want...)
-	p.ends(t, websocket.StatusGoingAway)
-	receive(t, "Run returns", h.done)
+	p.Expect(t, want...)
+	p.Ends(t, websocket.StatusGoingAway)
+	wstest.Receive(t, "Run returns", h.Done)
 	disconnects := 0
-	eventually(t, "the last event", func() bool {
+	wstest.Eventually(t, "the last event", func() bool {
 		disconnects = 0
-		for _, e := range events.get() {
+		for _, e := range events.All() {
 			if _, ok := e.(*actors.Disconnected); ok {
 				disconnects++
 			}

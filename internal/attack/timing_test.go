@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // pause blocks the caller for d, as user code may.
@@ -20,7 +21,7 @@ func TestASlowOnConnectDelaysNobodyAndItsSubscriberMissesNothing(t *testing.T) {
 	const slow = 2 * time.Second
 	var slowly atomic.Bool
 	entered := make(chan struct{}, 9)
-	h := run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
+	h := wstest.Run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
 		s.Send([]byte("hello"))
 		entered <- struct{}{}
 		if slowly.Load() {
@@ -29,12 +30,12 @@ func TestASlowOnConnectDelaysNobodyAndItsSubscriberMissesNothing(t *testing.T) {
 		}
 	}))
 	srv := serve(t, h.Hub)
-	healthy, _ := srv.dial(t)
-	healthy.expect(t, "hello")
-	receive(t, "OnConnect", entered)
+	healthy, _ := srv.Browser(t)
+	healthy.Expect(t, "hello")
+	wstest.Receive(t, "OnConnect", entered)
 	slowly.Store(true)
-	late, _ := srv.dial(t)
-	receive(t, "OnConnect", entered)
+	late, _ := srv.Browser(t)
+	wstest.Receive(t, "OnConnect", entered)
 	start := time.Now()
 	var want []string
 	var worst time.Duration
@@ -43,7 +44,7 @@ func TestASlowOnConnectDelaysNobodyAndItsSubscriberMissesNothing(t *testing.T) {
 		want = append(want, text)
 		sent := time.Now()
 		h.Broadcast([]byte(text))
-		healthy.expect(t, text)
+		healthy.Expect(t, text)
 		worst = max(worst, time.Since(sent))
 	}
 	if worst > slow/4 {
@@ -52,8 +53,8 @@ func TestASlowOnConnectDelaysNobodyAndItsSubscriberMissesNothing(t *testing.T) {
 	if d := time.Since(start); d > slow {
 		t.Skipf("the machine is too busy: %v", d)
 	}
-	late.expect(t, "hello", "good bye")
-	late.expect(t, want...)
+	late.Expect(t, "hello", "good bye")
+	late.Expect(t, want...)
 	if d := time.Since(start); d < slow*9/10 {
 		t.Errorf("the new one did not wait for its callback: %v", d)
 	}
@@ -83,32 +84,32 @@ func TestAHundredStalledClientsDoNotSlowTheOtherNineHundred(t *testing.T) {
 // p99 is the 99th percentile of the latency of deliveries to healthy clients, while others stall: that of each broadcast, and
 // of those the one that a tenth are below.
 func p99(t *testing.T, healthy, stalled int) time.Duration {
-	h := run(t, wskit.WithDrainTimeout(300*time.Millisecond))
-	defer h.halt(t)
-	srv := serve(t, h.Hub, wskit.WithSendBufSize(16), wskit.WithWriteWait(patience))
+	h := wstest.Run(t, wskit.WithDrainTimeout(300*time.Millisecond))
+	defer h.Halt(t)
+	srv := serve(t, h.Hub, wskit.WithSendBufSize(16), wskit.WithWriteWait(wstest.Patience))
 	defer srv.Close()
 	for range stalled {
-		_, c := srv.silent(t)
+		_, c := silent(t, srv)
 		stuff(t, c, string(make([]byte, bulk/4)))
 	}
 	const rounds = 100
 	arrived := make(chan time.Time, healthy)
 	var ends []<-chan struct{}
 	for range healthy {
-		r, _ := srv.silent(t)
-		ends = append(ends, begin(func() {
+		r, _ := silent(t, srv)
+		ends = append(ends, wstest.Begin(func() {
 			defer r.Close()
 			for range rounds {
-				op, _, err := r.frame()
+				f, err := r.Frame()
 				arrived <- time.Now()
-				if op != opText || err != nil {
-					t.Error(op, err)
+				if !f.Is(wstest.Text) || err != nil {
+					t.Error(f, err)
 					return
 				}
 			}
 		}))
 	}
-	h.count(t, healthy+stalled)
+	h.Count(t, healthy+stalled)
 	payload := make([]byte, 256)
 	runtime.GC()
 	var best []time.Duration
@@ -117,7 +118,7 @@ func p99(t *testing.T, healthy, stalled int) time.Duration {
 		sent := time.Now()
 		h.Broadcast(payload)
 		for i := range latencies {
-			latencies[i] = receive(t, "a delivery", arrived).Sub(sent)
+			latencies[i] = wstest.Receive(t, "a delivery", arrived).Sub(sent)
 		}
 		slices.Sort(latencies)
 		best = append(best, latencies[healthy*99/100])
@@ -126,7 +127,7 @@ func p99(t *testing.T, healthy, stalled int) time.Duration {
 		}
 	}
 	for _, end := range ends {
-		receive(t, "a reader ends", end)
+		wstest.Receive(t, "a reader ends", end)
 	}
 	if stalled > 0 && h.SubscriberCount() < stalled {
 		t.Error("those that stalled are gone")
@@ -138,17 +139,17 @@ func p99(t *testing.T, healthy, stalled int) time.Duration {
 // Broadcasts that were held back arrive though the callback sent nothing.
 func TestBroadcastsHeldBackArriveThoughOnConnectSentNothing(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	h := run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
+	h := wstest.Run(t, wskit.WithOnConnect(func(s wskit.Subscriber) {
 		if _, ok := s.(*wskit.Client); ok {
 			close(entered)
 			<-release
 		}
 	}))
-	p, _ := serve(t, h.Hub).dial(t)
-	receive(t, "OnConnect", entered)
+	p, _ := serve(t, h.Hub).Browser(t)
+	wstest.Receive(t, "OnConnect", entered)
 	h.Broadcast([]byte("1"))
 	h.Broadcast([]byte("2"))
-	h.settled(t)
+	h.Settled(t)
 	close(release)
-	p.expect(t, "1", "2")
+	p.Expect(t, "1", "2")
 }
