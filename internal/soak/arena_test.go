@@ -16,10 +16,10 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/redis/go-redis/v9"
-
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/internal/redistest"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 const (
@@ -138,8 +138,8 @@ func (a *arena) open(index int) *room {
 	}
 	a.work.Go(func() { defer close(r.ran); r.hub.Run(ctx) })
 	a.work.Go(func() { defer close(r.listen); r.hub.SubscribeToRedis(ctx) })
-	a.must(poll(patience, func() bool { return a.redis.Subscribers(a.t, channel) == index+1 }), "the hub subscribes")
-	a.must(poll(patience, func() bool {
+	a.must(wstest.Poll(patience, func() bool { return a.redis.Subscribers(a.t, channel) == index+1 }), "the hub subscribes")
+	a.must(wstest.Poll(patience, func() bool {
 		for _, id := range linkIDs() {
 			if !links[id] {
 				r.link = id
@@ -152,7 +152,7 @@ func (a *arena) open(index int) *room {
 
 // linkIDs is the ids of the root actors of all Redis links.
 func linkIDs() (ids []string) {
-	for _, id := range processes() {
+	for _, id := range wstest.Processes(system()) {
 		if strings.HasPrefix(id, "redis-link") && !strings.Contains(id, "/") {
 			ids = append(ids, id)
 		}
@@ -281,7 +281,7 @@ func (a *arena) populate() {
 	}
 	starting.Wait()
 	for _, r := range a.rooms {
-		a.must(poll(patience, func() bool { return r.hub.SubscriberCount() == r.stable }), "all are in")
+		a.must(wstest.Poll(patience, func() bool { return r.hub.SubscriberCount() == r.stable }), "all are in")
 	}
 }
 

@@ -1,10 +1,7 @@
 package soak_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -12,8 +9,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // kinds is what healthy subscribers are.
@@ -43,7 +40,7 @@ func (a *arena) join(kind string, r *room, stable bool) (*witness, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.cancel = func() { _, _ = p.Write(masked(opClose, "\x03\xe8")) }
+		w.cancel = func() { _, _ = p.Write(wstest.CloseWith(1000, "").Masked()) }
 		a.work.Go(func() { w.readRaw(p) })
 		return w, nil
 	case "sse":
@@ -77,7 +74,7 @@ func (a *arena) part(w *witness) {
 		w.room.hub.Unregister(w.client)
 	default:
 		w.leave()
-		if !poll(a.patience(), w.complete) {
+		if !wstest.Poll(a.patience(), w.complete) {
 			a.fail("%s did not get all within %v", w.name, patience)
 		}
 		w.cancel()
@@ -105,18 +102,19 @@ func (w *witness) readWS(conn *websocket.Conn) {
 func (w *witness) readRaw(p *peer) {
 	defer func() { _ = p.Close() }()
 	for {
-		op, payload, err := p.frame()
+		f, err := p.Next(true)
 		switch {
 		case err != nil:
 			w.over(0, err)
 			return
-		case op == opText:
-			w.hear([]byte(payload))
-		case op == opPing:
-			_, _ = p.Write(masked(opPong, payload))
-		case op == opClose:
-			_, _ = p.Write(masked(opClose, payload))
-			w.over(closeCode(payload), nil)
+		case f.Is(wstest.Text):
+			w.hear([]byte(f.Payload))
+		case f.Is(wstest.Close):
+			_, _ = p.Write(f.Masked())
+			w.over(f.Code(), nil)
+			return
+		default:
+			w.over(0, fmt.Errorf("a frame that a server does not send: %v", f))
 			return
 		}
 	}
@@ -124,17 +122,7 @@ func (w *witness) readRaw(p *peer) {
 
 func (w *witness) readSSE(body io.ReadCloser) {
 	defer func() { _ = body.Close() }()
-	br := bufio.NewReader(body)
-	for {
-		line, err := br.ReadBytes('\n')
-		if err != nil {
-			w.over(0, err)
-			return
-		}
-		if data, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte("data: ")); ok {
-			w.hear(data)
-		}
-	}
+	w.over(0, wstest.ReadEvents(body, func(data string) { w.hear([]byte(data)) }, nil))
 }
 
 // streamPath announces a request for a stream.
@@ -165,16 +153,12 @@ func (v *visit) gone(limit time.Duration) error {
 	}
 }
 
-// peer is a WebSocket connection over bare TCP.
+// peer is a WebSocket connection that does what it is told and no more.
 type peer struct {
-	*net.TCPConn
-	br *bufio.Reader
-	v  *visit
-	c  *wskit.Client
+	*wstest.Peer
+	v *visit
+	c *wskit.Client
 }
-
-const upgrade = " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 func (a *arena) tcp(addr string) (*net.TCPConn, error) {
 	conn, err := net.DialTimeout("tcp", addr, patience)
@@ -194,24 +178,20 @@ func (a *arena) dial(addr string, v *visit) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{TCPConn: conn, br: bufio.NewReaderSize(conn, 1024), v: v}
-	if _, err = p.Write([]byte("GET " + a.visit(v) + upgrade)); err == nil {
-		_ = p.SetReadDeadline(time.Now().Add(patience))
-		var resp *http.Response
-		if resp, err = http.ReadResponse(p.br, nil); err == nil && resp.StatusCode != http.StatusSwitchingProtocols {
-			err = fmt.Errorf("status %d", resp.StatusCode)
-		}
-		_ = p.SetReadDeadline(time.Time{})
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	p, err := wstest.Ask(conn, wstest.Handshake{Path: a.visit(v)}.Request("x"))
+	if err == nil && p.Answer.StatusCode != http.StatusSwitchingProtocols {
+		err = fmt.Errorf("status %d", p.Answer.StatusCode)
 	}
+	_ = conn.SetReadDeadline(time.Time{})
 	if err == nil {
 		err = v.in()
 	}
 	if err != nil {
-		_ = p.Close()
+		_ = conn.Close()
 		return nil, err
 	}
-	p.c = <-v.accepted
-	return p, nil
+	return &peer{Peer: p, v: v, c: <-v.accepted}, nil
 }
 
 // reset ends a connection with an RST.
@@ -223,15 +203,7 @@ func reset(c *net.TCPConn) {
 // ending reads until the close frame or the end of the connection and returns the close code.
 func (p *peer) ending() (code int, err error) {
 	_ = p.SetReadDeadline(time.Now().Add(patience))
-	for {
-		op, payload, err := p.frame()
-		if err != nil {
-			return 0, err
-		}
-		if op == opClose {
-			return closeCode(payload), nil
-		}
-	}
+	return p.CloseCode()
 }
 
 // closes expects a close code; the peer answers it, as it should, and leaves.
@@ -241,57 +213,6 @@ func (p *peer) closes(want int) error {
 	if got != want {
 		return fmt.Errorf("close code %d (%v), want %d", got, err, want)
 	}
-	_, _ = p.Write(masked(opClose, string([]byte{byte(want >> 8), byte(want)})))
+	_, _ = p.Write(wstest.CloseWith(want, "").Masked())
 	return nil
-}
-
-const (
-	opContinuation = 0x0
-	opText         = 0x1
-	opClose        = 0x8
-	opPing         = 0x9
-	opPong         = 0xA
-)
-
-// masked is a frame as a client sends it, with a mask of zeros.
-func masked(op byte, payload string) []byte {
-	frame := []byte{0x80 | op}
-	if n := len(payload); n < 126 {
-		frame = append(frame, 0x80|byte(n))
-	} else {
-		frame = binary.BigEndian.AppendUint16(append(frame, 0x80|126), uint16(n))
-	}
-	return append(append(frame, 0, 0, 0, 0), payload...)
-}
-
-// frame reads one frame of the server.
-func (p *peer) frame() (op byte, payload string, err error) {
-	var head [2]byte
-	if _, err = io.ReadFull(p.br, head[:]); err != nil {
-		return
-	}
-	n := uint64(head[1] & 0x7f)
-	switch {
-	case head[0]&0x70 != 0 || head[0]&0x80 == 0 || head[1]&0x80 != 0:
-		return 0, "", fmt.Errorf("a header of %x", head)
-	case n >= 126:
-		ext := make([]byte, 2+6*(n-126))
-		if _, err = io.ReadFull(p.br, ext); err != nil {
-			return
-		}
-		n = binary.BigEndian.Uint64(append(make([]byte, 8-len(ext)), ext...))
-	}
-	if n > 1<<20 {
-		return 0, "", fmt.Errorf("a frame of %d bytes", n)
-	}
-	data := make([]byte, n)
-	_, err = io.ReadFull(p.br, data)
-	return head[0] & 0x0f, string(data), err
-}
-
-func closeCode(payload string) int {
-	if len(payload) < 2 {
-		return 1005
-	}
-	return int(binary.BigEndian.Uint16([]byte(payload)))
 }

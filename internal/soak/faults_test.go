@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // full is the length of a run in which each fault happens as often as it says.
@@ -208,7 +208,7 @@ func (a *arena) arrange(i *injection, place string, hook func()) (clean func(), 
 			return nil, err
 		}
 		i.room.onMessage.Store(p.c, hook)
-		_, err = p.Write(masked(opText, "do it"))
+		_, err = p.Write(wstest.Masked(wstest.Text, "do it"))
 		return func() { a.dismiss(p) }, err
 	case "OnDrop":
 		v := &visit{hub: hub, mute: true, opts: []wskit.ClientOption{wskit.WithSendBufSize(1), wskit.WithWriteWait(time.Second)}}
@@ -243,7 +243,7 @@ func (a *arena) victim(i *injection, opts ...wskit.ClientOption) (*peer, error) 
 
 // dismiss ends a peer and checks that the server lets go of it.
 func (a *arena) dismiss(p *peer) {
-	reset(p.TCPConn)
+	p.Reset()
 	if err := p.v.gone(patience); err != nil {
 		a.fail("a peer that was reset: %v", err)
 	}

@@ -18,10 +18,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
-
 	"github.com/wskit/wskit/actors"
-	"github.com/wskit/wskit/internal/redistest"
+	"github.com/wskit/wskit/internal/wstest"
+	"go.uber.org/goleak"
 )
 
 var (
@@ -89,26 +88,26 @@ const heapSlack = 4 << 20
 
 func takeStock() stock {
 	var s stock
-	poll(10*time.Second, func() bool { return goleak.Find() == nil })
-	s.goroutines, s.number, s.actors, s.heap = goleak.IgnoreCurrent(), runtime.NumGoroutine(), processes(), heap()
+	wstest.Poll(10*time.Second, func() bool { return goleak.Find() == nil })
+	s.goroutines, s.number, s.actors, s.heap = goleak.IgnoreCurrent(), runtime.NumGoroutine(), wstest.Processes(actors.System()), heap()
 	return s
 }
 
 // compare waits until everything is as it was, and says what is not.
 func (s stock) compare() (leaks []string) {
 	const limit = 20 * time.Second
-	if !poll(limit, func() bool { return goleak.Find(s.goroutines) == nil }) {
+	if !wstest.Poll(limit, func() bool { return goleak.Find(s.goroutines) == nil }) {
 		leaks = append(leaks, fmt.Sprint("goroutines: ", goleak.Find(s.goroutines)))
 	}
 	var more []string
-	if !poll(limit, func() bool {
-		more = slices.DeleteFunc(processes(), func(id string) bool { return slices.Contains(s.actors, id) })
+	if !wstest.Poll(limit, func() bool {
+		more = slices.DeleteFunc(wstest.Processes(actors.System()), func(id string) bool { return slices.Contains(s.actors, id) })
 		return len(more) == 0
 	}) {
 		leaks = append(leaks, fmt.Sprintf("%d actors: %v", len(more), more))
 	}
 	now := uint64(0)
-	if !poll(limit, func() bool { now = heap(); return now <= s.heap+heapSlack }) {
+	if !wstest.Poll(limit, func() bool { now = heap(); return now <= s.heap+heapSlack }) {
 		leaks = append(leaks, fmt.Sprintf("heap: %d KB, before %d KB", now>>10, s.heap>>10))
 	}
 	return leaks
@@ -121,16 +120,6 @@ func heap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
-
-// processes is the ids of all processes in the shared actor system.
-func processes() (ids []string) {
-	for _, bucket := range actors.System().ProcessRegistry.LocalPIDs.LocalPIDs {
-		bucket.IterCb(func(id string, _ any) { ids = append(ids, id) }) // Keys starts 32 goroutines, for each of 1024
-	}
-	return ids
-}
-
-func poll(limit time.Duration, ok func() bool) bool { return redistest.Until(limit, ok) }
 
 // run is one soak from the first hub to the last goroutine.
 func run(t *testing.T, p plan) *verdict {

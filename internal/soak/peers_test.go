@@ -11,6 +11,7 @@ import (
 
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // vanish: connections that are reset in every state, half way through the upgrade included.
@@ -26,7 +27,7 @@ func (a *arena) vanish(i *injection) error {
 			}
 			if k%2 == 0 { // not before it has got something
 				_ = p.SetReadDeadline(time.Now().Add(patience))
-				_, _, errs[k] = p.frame()
+				_, errs[k] = p.Frame()
 			}
 			a.dismiss(p)
 		})
@@ -38,7 +39,8 @@ func (a *arena) vanish(i *injection) error {
 		}
 		a.peers.Add(1)
 		path := []string{a.streamPath(i.room.hub), a.visit(&visit{hub: i.room.hub})}[k]
-		_, _ = fmt.Fprintf(conn, "GET %s%s", path, upgrade[:len(upgrade)-2*k])
+		request := wstest.Handshake{Path: path}.Request("x")
+		_, _ = conn.Write(request[:len(request)-2*k])
 		reset(conn)
 	}
 	all.Wait()
@@ -49,7 +51,7 @@ func (a *arena) vanish(i *injection) error {
 // stuff sends to a client whose peer does not read until its queue has been full for a while.
 func stuff(c *wskit.Client) bool {
 	data, refused := []byte(filler+strings.Repeat("x", 4<<10)), 0
-	return poll(patience, func() bool {
+	return wstest.Poll(patience, func() bool {
 		for k := 0; k < 16; k++ {
 			if c.Send(data) {
 				refused = 0
@@ -127,7 +129,7 @@ func (a *arena) garbage(i *injection) error {
 	case 2: // an unknown opcode
 		data = []byte{0x83, 0x80, 0, 0, 0, 0}
 	case 3: // a control frame that is too long
-		data = masked(opPing, strings.Repeat("x", 126))
+		data = wstest.Masked(wstest.Ping, strings.Repeat("x", 126))
 	case 4: // anything, which may be the beginning of a frame
 		want, data = 0, make([]byte, 4096)
 		for k := range len(data) / 8 {
@@ -157,11 +159,9 @@ func (a *arena) oversized(i *injection) error {
 	}
 	n := wskit.DefaultMaxMessageSize + 1
 	if i.n%2 == 0 {
-		_, _ = p.Write(masked(opText, strings.Repeat("x", n)))
+		_, _ = p.Write(wstest.Masked(wstest.Text, strings.Repeat("x", n)))
 	} else {
-		first := masked(opText, strings.Repeat("x", n/2))
-		first[0] &^= 0x80
-		_, _ = p.Write(append(first, masked(opContinuation, strings.Repeat("x", n-n/2))...))
+		_, _ = p.Write(wstest.Masks(wstest.Fragments(wstest.Text, strings.Repeat("x", n/2), strings.Repeat("x", n-n/2))...))
 	}
 	i.strike()
 	if err := p.closes(1009); err != nil {
@@ -176,13 +176,13 @@ func (a *arena) flood(i *injection) error {
 	if err != nil {
 		return err
 	}
-	pings := []byte(strings.Repeat(string(masked(opPing, "are you there?")), 3000))
+	pings := []byte(strings.Repeat(string(wstest.Masked(wstest.Ping, "are you there?")), 3000))
 	_ = p.SetDeadline(time.Now().Add(3 * time.Second))
 	var reading sync.WaitGroup
 	if i.n%2 == 0 {
 		reading.Go(func() {
 			for err := error(nil); err == nil; {
-				_, _, err = p.frame()
+				_, err = p.Frame()
 			}
 		})
 	}
@@ -202,7 +202,7 @@ func (a *arena) silentPeer(i *injection) error {
 	}
 	defer func() { _ = p.Close() }()
 	_ = p.SetReadDeadline(time.Now().Add(patience))
-	if _, _, err := p.frame(); err != nil { // till then OnConnect may wait for other callbacks, and the close frame with it
+	if _, err := p.Frame(); err != nil { // till then OnConnect may wait for other callbacks, and the close frame with it
 		return err
 	}
 	if i.n%2 == 0 {
@@ -238,7 +238,7 @@ func (a *arena) loris(i *injection) error {
 	})
 	tick := time.NewTicker(40 * time.Millisecond)
 	defer tick.Stop()
-	text := "GET " + a.visit(&visit{hub: i.room.hub}) + upgrade
+	text := wstest.Handshake{Path: a.visit(&visit{hub: i.room.hub})}.Request("x")
 	for k := range len(text) - 2 {
 		select {
 		case <-closed:

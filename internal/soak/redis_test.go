@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit/internal/redistest"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // outage is a time in which instances may miss what the other one publishes: from the harm until the first message that was
@@ -44,7 +45,7 @@ func (a *arena) flows(since time.Duration) bool {
 // torment injects faults until the time is over. Those of Redis and the network to it are its own, one after the other, each
 // from a state in which everything works.
 func (a *arena) torment() {
-	a.must(poll(patience, func() bool { return a.flows(0) }), "messages go from instance to instance")
+	a.must(wstest.Poll(patience, func() bool { return a.flows(0) }), "messages go from instance to instance")
 	if !a.plan.faults {
 		a.mercy()
 		return
@@ -82,7 +83,7 @@ func (a *arena) torment() {
 		relief()
 		o.lifted = now()
 		a.addOutage(o)
-		if !poll(30*time.Second, func() bool { return a.flows(o.lifted) }) {
+		if !wstest.Poll(30*time.Second, func() bool { return a.flows(o.lifted) }) {
 			a.fail("%s, number %d: the link is not back within 30 s", f.name, number[f])
 			broken = true
 		}
@@ -92,7 +93,7 @@ func (a *arena) torment() {
 			both(half, func(r *room) { r.proxy.Mute(redistest.Subscribers) }, func() {
 				since := [2]int{a.rooms[0].json.begun(), a.rooms[1].json.begun()}
 				limit := now() + 2*time.Second
-				poll(3*time.Second, func() bool { // something is swallowed of both
+				wstest.Poll(3*time.Second, func() bool { // something is swallowed of both
 					return a.rooms[0].json.begun() >= since[0]+3 && a.rooms[1].json.begun() >= since[1]+3 || now() > limit
 				})
 				for _, r := range a.rooms {

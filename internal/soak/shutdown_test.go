@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // unregister: subscribers are sent away in the middle of a burst. Each has what was published before, and no gap.
@@ -45,7 +46,7 @@ func (a *arena) unregister(i *injection) error {
 	for k, x := range strangers {
 		must := probe.settled(now())
 		hub.Unregister(x)
-		if !poll(patience, func() bool { return x.closes.Load() > 0 }) {
+		if !wstest.Poll(patience, func() bool { return x.closes.Load() > 0 }) {
 			return errors.New("a subscriber is not closed")
 		}
 		var got []int
@@ -62,11 +63,11 @@ func (a *arena) unregister(i *injection) error {
 		_ = p.SetReadDeadline(time.Now().Add(patience))
 		var got []int
 		for {
-			op, payload, err := p.frame()
-			if err != nil || op == opClose {
+			f, err := p.Frame()
+			if err != nil || f.Op == wstest.Close {
 				break
 			}
-			if id, n, ok := parse([]byte(payload)); ok && id == probe.id {
+			if id, n, ok := parse([]byte(f.Payload)); ok && id == probe.id {
 				got = append(got, n)
 			}
 		}
@@ -134,7 +135,7 @@ func (a *arena) third(i *injection) error {
 		}
 	}
 	good := peers[0]
-	if !poll(patience, func() bool { return hub.SubscriberCount() == 6 }) {
+	if !wstest.Poll(patience, func() bool { return hub.SubscriberCount() == 6 }) {
 		return fmt.Errorf("%d subscribers, want 6", hub.SubscriberCount())
 	}
 	for n := range burst {
@@ -156,22 +157,22 @@ func (a *arena) third(i *injection) error {
 	var got []int
 	_ = good.SetReadDeadline(time.Now().Add(patience))
 	for {
-		op, payload, err := good.frame()
+		f, err := good.Frame()
 		if err != nil {
 			return fmt.Errorf("no close frame: %w", err)
 		}
-		if op == opClose {
-			if closeCode(payload) != 1001 {
-				return fmt.Errorf("close code %d", closeCode(payload))
+		if f.Op == wstest.Close {
+			if f.Code() != 1001 {
+				return fmt.Errorf("close code %d", f.Code())
 			}
 			break
 		}
-		if _, n, ok := parse([]byte(payload)); ok {
+		if _, n, ok := parse([]byte(f.Payload)); ok {
 			got = append(got, n)
 		}
 	}
 	i.count(1, burst, got)
-	if !poll(patience, func() bool { return x.closes.Load() > 0 }) {
+	if !wstest.Poll(patience, func() bool { return x.closes.Load() > 0 }) {
 		return errors.New("the foreign subscriber is not closed")
 	}
 	got = nil

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // verdict is what came of a soak.
@@ -40,7 +40,7 @@ type row struct {
 // settle ends the publishing when everything works again, lets all arrive, and stops the instances in the middle of a burst.
 func (a *arena) settle() {
 	since := now()
-	if !poll(a.patience()+10*time.Second, func() bool { return a.flows(since) }) {
+	if !wstest.Poll(a.patience()+10*time.Second, func() bool { return a.flows(since) }) {
 		a.fail("at the end messages do not go from instance to instance")
 	}
 	a.silence()
@@ -48,15 +48,15 @@ func (a *arena) settle() {
 	<-a.watching
 	for _, r := range a.rooms {
 		last := r.json.at(r.json.begun())
-		poll(a.patience(), func() bool { return last.complete[1-r.index].Load() > 0 })
-		if !poll(a.patience(), func() bool { return r.hub.SubscriberCount() == r.stable }) {
+		wstest.Poll(a.patience(), func() bool { return last.complete[1-r.index].Load() > 0 })
+		if !wstest.Poll(a.patience(), func() bool { return r.hub.SubscriberCount() == r.stable }) {
 			a.fail("instance %d has %d subscribers in the end, want %d", r.index, r.hub.SubscriberCount(), r.stable)
 		}
 	}
 	a.mu.Lock()
 	witnesses := slices.Clone(a.witnesses)
 	a.mu.Unlock()
-	if !poll(a.patience(), func() bool {
+	if !wstest.Poll(a.patience(), func() bool {
 		return !slices.ContainsFunc(witnesses, func(w *witness) bool { return w.stable && !w.complete() })
 	}) {
 		a.fail("not every healthy subscriber has everything within %v of the end", patience)

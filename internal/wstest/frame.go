@@ -35,3 +35,6 @@ func CloseWith(code int, reason string) Frame { return wire.CloseWith(code, reas
 
 // Masked is a whole frame as a client sends it.
 func Masked(op Opcode, payload string) []byte { return wire.Masked(op, payload) }
+
+// Masks is frames one behind the other as a client sends them.
+func Masks(frames ...Frame) []byte { return wire.Masks(frames...) }

@@ -145,11 +145,7 @@ func (p *Peer) Send(t testing.TB, op Opcode, payload string) {
 // SendFrames sends frames, masked, in one write.
 func (p *Peer) SendFrames(t testing.TB, frames ...Frame) {
 	t.Helper()
-	var all []byte
-	for _, f := range frames {
-		all = append(all, f.Masked()...)
-	}
-	p.Put(t, all)
+	p.Put(t, wire.Masks(frames...))
 }
 
 // Say sends a text message.

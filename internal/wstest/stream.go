@@ -37,7 +37,7 @@ func (s *Server) StreamAt(t testing.TB, path string) *Stream {
 	}
 	st := &Stream{Response: resp, Events: make(chan string, 1<<12), End: cancel}
 	done := Begin(func() {
-		ReadEvents(resp.Body, func(data string) { st.Events <- data }, st.Comments.Add)
+		_ = ReadEvents(resp.Body, func(data string) { st.Events <- data }, st.Comments.Add)
 		close(st.Events)
 	})
 	t.Cleanup(func() {
@@ -82,8 +82,9 @@ func receiveMore(t testing.TB, ch <-chan string) (data string, more bool) {
 
 // ReadEvents reads a stream to its end as WHATWG HTML, section 9.2.6, says that an EventSource does, and reports the data of each
 // event. What is more than a plain message is reported as such: an event with a type or an id as "[event:tick id:7] data", a
-// reconnection time, and a field that there is not, as "[retry:3000]". comment may be nil.
-func ReadEvents(r io.Reader, event, comment func(string)) {
+// reconnection time, and a field that there is not, as "[retry:3000]". comment may be nil. The error is the reader's, io.EOF at
+// the end.
+func ReadEvents(r io.Reader, event, comment func(string)) error {
 	br := bufio.NewReader(r)
 	if bom, _ := br.Peek(3); bytes.Equal(bom, []byte("\xef\xbb\xbf")) {
 		_, _ = br.Discard(3)
@@ -94,7 +95,7 @@ func ReadEvents(r io.Reader, event, comment func(string)) {
 	for {
 		b, err := br.ReadByte()
 		if err != nil {
-			return // an event without its blank line is not dispatched
+			return err // an event without its blank line is not dispatched
 		}
 		switch {
 		case b == '\n' && cr:
@@ -110,7 +111,7 @@ func ReadEvents(r io.Reader, event, comment func(string)) {
 
 // AllEvents is what ReadEvents reports.
 func AllEvents(r io.Reader) (all []string) {
-	ReadEvents(r, func(data string) { all = append(all, data) }, nil)
+	_ = ReadEvents(r, func(data string) { all = append(all, data) }, nil)
 	return all
 }
 

@@ -136,10 +136,13 @@ func TestAFrameReadsBackAsItWasWritten(t *testing.T) {
 func TestEventsAreReadAsAnEventSourceDoes(t *testing.T) {
 	var comments []string
 	var events []string
-	wstest.ReadEvents(strings.NewReader("\xef\xbb\xbf: hello\ndata: a\rdata:b\r\n\r\nevent: tick\nid: 7\ndata: c\n\nretry: 3000\ndata\n\nid: 8\n\nodd: x\ndata: unfinished"),
+	err := wstest.ReadEvents(strings.NewReader("\xef\xbb\xbf: hello\ndata: a\rdata:b\r\n\r\nevent: tick\nid: 7\ndata: c\n\nretry: 3000\ndata\n\nid: 8\n\nodd: x\ndata: unfinished"),
 		func(e string) { events = append(events, e) }, func(c string) { comments = append(comments, c) })
 	if got, want := strings.Join(events, "|"), "a\nb|[event:tick id:7] c|[retry:3000]||[id:8]|[odd:x]"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+	if err != io.EOF {
+		t.Error(err)
 	}
 	if len(comments) != 1 || comments[0] != "hello" {
 		t.Errorf("%q", comments)

@@ -149,6 +149,14 @@ func (f Frame) header(mask byte) []byte {
 // Masked is a whole frame as a client sends it.
 func Masked(op Opcode, payload string) []byte { return Whole(op, payload).Masked() }
 
+// Masks is frames one behind the other as a client sends them.
+func Masks(frames ...Frame) (all []byte) {
+	for _, f := range frames {
+		all = append(all, f.Masked()...)
+	}
+	return all
+}
+
 // Read reads one frame of a server. One that is masked, or whose length is not in the shortest form, is an error; reserved
 // bits and fragments are the caller's to judge. io.EOF: the stream ended between two frames.
 func Read(r io.Reader) (f Frame, err error) {
