@@ -3,7 +3,6 @@ package clientactor_test
 import (
 	"bufio"
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/clientactor"
+	"github.com/wskit/wskit/internal/wstest"
 )
 
 // goroutines keeps none.
@@ -64,11 +64,7 @@ func spawn(c *clientactor.Conn) *actor.PID {
 
 func await(t *testing.T, c *clientactor.Conn) {
 	t.Helper()
-	select {
-	case <-c.Done():
-	case <-time.After(10 * time.Second):
-		t.Fatal("the connection has not ended")
-	}
+	wstest.Receive(t, "the connection ends", c.Done())
 }
 
 // dialRaw makes a WebSocket connection whose peer does nothing but read bytes: no pong, no close frame.
@@ -85,13 +81,12 @@ func dialEarly(t *testing.T, url string, early []byte) (net.Conn, *bufio.Reader)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"+string(early))
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatal(resp, err)
+	p, err := wstest.Ask(conn, wstest.Handshake{Path: "/", Early: early}.Request("x"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return conn, r
+	p.Upgraded(t)
+	return conn, p.In
 }
 
 func TestAPeerThatAnswersNoPingIsClosedAfterTheWriteWait(t *testing.T) {

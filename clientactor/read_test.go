@@ -18,25 +18,12 @@ import (
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/clientactor"
+	"github.com/wskit/wskit/internal/wstest/wire"
 )
 
 // masked is a frame as a client sends it: RFC 6455, section 5.2.
 func masked(first byte, payload []byte) []byte {
-	b := []byte{first}
-	switch n := len(payload); {
-	case n <= 125:
-		b = append(b, 0x80|byte(n))
-	case n <= 0xffff:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	}
-	key := [4]byte{1, 2, 3, 4}
-	b = append(b, key[:]...)
-	for i, c := range payload {
-		b = append(b, c^key[i%4])
-	}
-	return b
+	return wire.Frame{Fin: first&0x80 != 0, RSV: first & 0x70, Op: wire.Opcode(first & 0x0f), Payload: string(payload)}.Masked()
 }
 
 // withOpts is serve with options of the library's, each connection of which is read by a goroutine nobody watches over.

@@ -3,7 +3,6 @@ package clientactor
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit/actors"
+	frames "github.com/wskit/wskit/internal/wstest/wire"
 	"go.uber.org/goleak"
 )
 
@@ -22,23 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // tcpPair is a connection over loopback with a small send buffer, so that a peer that does not read soon fills it.
 func tcpPair(t *testing.T) (server, peer net.Conn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		c, _ := l.Accept()
-		accepted <- c
-	}()
-	if peer, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	server = <-accepted
-	_ = server.(*net.TCPConn).SetWriteBuffer(32 << 10)
-	t.Cleanup(func() { server.Close(); peer.Close() })
-	return server, peer
+	return frames.Pair(t, 32<<10)
 }
 
 type testWire struct {
@@ -76,38 +60,6 @@ func batch(payloads ...[]byte) *actors.Batch {
 	return b
 }
 
-type wireFrame struct {
-	opcode  byte
-	payload []byte
-}
-
-// readFrame parses one unmasked frame (RFC 6455, section 5.2).
-func readFrame(r *bufio.Reader) (f wireFrame, err error) {
-	var h [2]byte
-	if _, err = io.ReadFull(r, h[:]); err != nil {
-		return f, err
-	}
-	if h[0]&0x80 == 0 || h[1]&0x80 != 0 {
-		return f, fmt.Errorf("header %x: not a whole, unmasked frame", h)
-	}
-	n := uint64(h[1])
-	var ext [8]byte
-	switch n {
-	case 126:
-		_, err = io.ReadFull(r, ext[:2])
-		n = uint64(binary.BigEndian.Uint16(ext[:2]))
-	case 127:
-		_, err = io.ReadFull(r, ext[:])
-		n = binary.BigEndian.Uint64(ext[:])
-	}
-	if err != nil {
-		return f, err
-	}
-	f.opcode, f.payload = h[0]&0x0f, make([]byte, n)
-	_, err = io.ReadFull(r, f.payload)
-	return f, err
-}
-
 func TestABatchThatTheSocketTakesIsOutAtOnce(t *testing.T) {
 	server, peer := tcpPair(t)
 	w := newTestWire(server, time.Second)
@@ -117,8 +69,8 @@ func TestABatchThatTheSocketTakesIsOutAtOnce(t *testing.T) {
 	}
 	r := bufio.NewReader(peer)
 	for _, want := range []string{"one", "two"} {
-		if f, err := readFrame(r); err != nil || string(f.payload) != want {
-			t.Fatalf("got %q, %v; want %q", f.payload, err, want)
+		if f, err := frames.Read(r); err != nil || f.Payload != want {
+			t.Fatalf("got %q, %v; want %q", f.Payload, err, want)
 		}
 	}
 }
@@ -153,17 +105,17 @@ func TestWhatTheSocketDoesNotTakeFollowsInOrderAndWholeFramesStayWhole(t *testin
 			r := bufio.NewReader(peer)
 			var texts []string
 			for {
-				f, err := readFrame(r)
+				f, err := frames.Read(r)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if f.opcode == opClose {
+				if f.Is(frames.Close) {
 					break
 				}
-				if f.opcode == 0x1 {
-					texts = append(texts, string(f.payload))
-				} else if string(f.payload) != "pong" {
-					t.Fatalf("control frame %x %q", f.opcode, f.payload)
+				if f.Is(frames.Text) {
+					texts = append(texts, f.Payload)
+				} else if f.Payload != "pong" {
+					t.Fatalf("got %v", f)
 				}
 			}
 			if len(texts) != 2*messages {
@@ -236,11 +188,11 @@ func TestPongsForAPeerThatDoesNotReadAreBounded(t *testing.T) {
 	}()
 	pongs := 0
 	for r := bufio.NewReader(peer); ; {
-		f, err := readFrame(r)
+		f, err := frames.Read(r)
 		if err != nil {
 			break
 		}
-		if f.opcode == 0xA {
+		if f.Is(frames.Pong) {
 			pongs++
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/internal/wstest/wire"
 	"github.com/wskit/wskit/sseactor"
 )
 
@@ -43,21 +44,8 @@ func own(conn net.Conn) *owner { return &owner{ResponseRecorder: httptest.NewRec
 // tcp is both ends of a connection whose buffers are small.
 func tcp(t *testing.T) (server, client *net.TCPConn) {
 	t.Helper()
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if client, err = net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr)); err != nil {
-		t.Fatal(err)
-	}
-	if server, err = l.AcceptTCP(); err != nil {
-		t.Fatal(err)
-	}
-	_ = server.SetWriteBuffer(4 << 10)
-	_ = client.SetReadBuffer(4 << 10)
+	server, client = wire.Pair(t, 4<<10)
 	_ = client.SetDeadline(time.Now().Add(patience))
-	t.Cleanup(func() { _, _ = server.Close(), client.Close() })
 	return server, client
 }
 
