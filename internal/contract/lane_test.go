@@ -234,7 +234,7 @@ func TestSubscribersThatComeAndGoWhileACallbackBlocksTakeNoMemory(t *testing.T) 
 func TestASubscriberThatIsRegisteredAgainAndAgainWhileItBlocksTakesNoMemory(t *testing.T) {
 	hub := wstest.Run(t)
 	release := make(chan struct{})
-	p := (&wstest.Probe{}).OnSend(func(string) bool { <-release; return true })
+	p := &wstest.Probe{OnSend: func(string) bool { <-release; return true }}
 	hub.Register(p)
 	hub.Broadcast([]byte("x"))
 	visit := func(n int) {

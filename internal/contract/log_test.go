@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/internal/wstest"
 )
 
@@ -116,16 +117,16 @@ func TestAHubThatIsUsedAndNotRunSaysSo(t *testing.T) {
 // A hub that was never run, and that nobody can reach, leaves nothing behind.
 func TestAHubThatWasNeverRunIsForgotten(t *testing.T) {
 	wstest.Clean(t)
-	before := len(wstest.Processes())
+	before := len(wstest.Processes(actors.System()))
 	var delivered atomic.Int32
 	for range 100 {
 		hub := wskit.NewHub(wskit.WithOnConnect(func(wskit.Subscriber) { delivered.Add(1) }))
-		hub.Register((&wstest.Probe{}).OnSend(func(string) bool { delivered.Add(1); return true }))
+		hub.Register(&wstest.Probe{OnSend: func(string) bool { delivered.Add(1); return true }})
 		hub.Broadcast(bytes.Repeat([]byte("x"), 1000))
 	}
 	wstest.Eventually(t, "their actors are gone", func() bool {
 		runtime.GC()
-		return len(wstest.Processes()) <= before
+		return len(wstest.Processes(actors.System())) <= before
 	})
 	if n := delivered.Load(); n != 0 {
 		t.Errorf("%d callbacks and deliveries of hubs that never ran", n)
@@ -147,7 +148,7 @@ func TestRunKeepsItsDrainTimeoutWhateverBlocks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := &wstest.Probe{}
 			if name == "Send" {
-				p.OnSend(func(string) bool { <-release; return true })
+				p.OnSend = func(string) bool { <-release; return true }
 			}
 			hub.Register(p)
 			hub.Broadcast([]byte("x"))
