@@ -20,11 +20,11 @@ func rawConn(conn net.Conn) (raw syscall.RawConn) {
 
 // try writes as much of p as the kernel takes at once. The lock is held.
 func (s *Socket) try(p []byte) (n int, err error) {
-	if s.raw == nil {
+	if !s.direct {
 		return 0, nil
 	}
 	s.trying = p
-	if err := s.raw.Write(s.tryFn); err != nil {
+	if err := s.tcp.Write(s.tryFn); err != nil {
 		return 0, err
 	}
 	s.trying = nil
