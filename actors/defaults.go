@@ -18,6 +18,10 @@ const (
 	DefaultDrainTimeout   = 5 * time.Second
 )
 
+// Linger is how long a socket may take to end when its subscriber has ended and no deadline was given: to write what was queued, tell
+// the peer and hear from it. The subscriber itself is gone at once.
+const Linger = 5 * time.Second
+
 // ErrInvalidSubscriber: what was to be registered is nil, a nil pointer, or cannot be told from others by ==.
 var ErrInvalidSubscriber = errors.New("wskit: subscriber is nil or not comparable")
 

@@ -139,6 +139,13 @@ func (o *Outbox) EndMessage() {
 	}
 }
 
+// Engaged reports whether whatever else the peer sends has to wait: for a callback, or for the handler of a message.
+func (o *Outbox) Engaged() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.handling || o.holding
+}
+
 // WhenQuiet calls fn, with the outbox locked, when no message of the peer is being handled: now or at EndMessage.
 func (o *Outbox) WhenQuiet(fn func()) {
 	o.mu.Lock()

@@ -1,7 +1,6 @@
 package clientactor
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -13,21 +12,24 @@ type connection struct {
 	*Conn
 	closing *actors.Close
 	limit   *time.Timer // after which closing is cut short
-	timer   *time.Timer // next ping, or check of the last one
-	pinged  time.Time   // when the last ping was sent
+	life    liveness
 
-	awaiting bool // its pong has not been seen
-	pending  bool // a goroutine writes; frames are paused
-	started  bool
-	told     bool // the close frame is out
-	over     bool // the connection has ended, or is left to those who are ending it
+	pending bool // a goroutine writes; frames are paused
+	started bool
+	told    bool // the close frame is out
+	over    bool // the connection has ended, or is left to those who are ending it
 }
 
 // sink writes for a connection without ever waiting for the peer.
 type sink interface {
 	// write hands a batch over; pending means that the Conn's wrote will be called.
 	write(b *actors.Batch) (pending bool, err error)
-	ping()
+	// ping sends one, or begins to. An error means that the connection is broken; one that is known later is told to the Conn.
+	ping() error
+	// patience is how long a ping may be unanswered.
+	patience() time.Duration
+	// vitals is what the kernel knows about the peer.
+	vitals() actors.Vitals
 	// goodbye sends a close frame, the last thing that is sent.
 	goodbye(r actors.Reason)
 }
@@ -37,7 +39,7 @@ type (
 	start     struct{}            // StartWriting was called
 	written   struct{ err error } // the pending batch is out, or failed
 	readEnded struct{}            // the read loop has ended
-	tick      struct{}            // the ping timer fired
+	broken    struct{}            // a ping could not be written
 	userPanic struct {            // user code that reading called panicked, or ended its goroutine
 		op  string
 		err error
@@ -60,6 +62,10 @@ func (c *connection) Receive(ctx actor.Context) {
 		c.start()
 	case tick:
 		c.tick()
+	case broken:
+		if !c.over {
+			c.fail(actors.ReasonWrite)
+		}
 	case *actors.Overflowed:
 		ctx.Send(ctx.Parent(), m)
 	case *userPanic:
@@ -91,9 +97,7 @@ func (c *connection) start() {
 	if !c.pending {
 		c.box.Resume()
 	}
-	// Spread over half an interval, so that clients that came together do not ping together.
-	first := c.cfg.PingInterval/2 + rand.N(c.cfg.PingInterval/2+1)
-	c.timer = time.AfterFunc(first, func() { c.box.PostUserMessage(tick{}) })
+	c.startPinging()
 }
 
 func (c *connection) write(b *actors.Batch) {
@@ -112,32 +116,6 @@ func (c *connection) write(b *actors.Batch) {
 	}
 }
 
-// tick pings, or checks that the last ping was answered. Only a connection that reads can see a pong.
-func (c *connection) tick() {
-	if c.over || c.closing != nil {
-		return
-	}
-	now := time.Now()
-	if c.awaiting && (c.alive.Load() || !c.reading.Load()) {
-		c.awaiting = false
-	}
-	overdue, due := now.Sub(c.pinged)-c.cfg.WriteWait, c.cfg.PingInterval-now.Sub(c.pinged)
-	switch {
-	case c.awaiting && overdue >= 0:
-		c.fail(actors.ReasonPing)
-		return
-	case c.awaiting:
-		c.timer.Reset(-overdue)
-	case due <= 0:
-		c.alive.Store(false)
-		c.awaiting, c.pinged = true, now
-		c.sink().ping()
-		c.timer.Reset(min(c.cfg.PingInterval, c.cfg.WriteWait))
-	default:
-		c.timer.Reset(due)
-	}
-}
-
 // close begins the end: what is queued goes out first, whether or not writing had been started.
 func (c *connection) close(m *actors.Close) {
 	if c.over {
@@ -146,7 +124,7 @@ func (c *connection) close(m *actors.Close) {
 	c.closing = m
 	deadline := m.Deadline
 	if deadline.IsZero() {
-		deadline = time.Now().Add(c.cfg.WriteWait)
+		deadline = time.Now().Add(actors.Linger)
 	}
 	c.limit = time.AfterFunc(time.Until(deadline), func() { c.box.PostUserMessage(&actors.Abort{}) })
 	if !c.pending {
@@ -195,7 +173,7 @@ func (c *connection) abort() {
 // stop is the way out of every end. One that came without notice, by a crash or with the tree, tells the peer why, and
 // gives it a moment to read that.
 func (c *connection) stop() {
-	for _, t := range []*time.Timer{c.timer, c.limit} {
+	for _, t := range []*time.Timer{c.life.timer, c.limit} {
 		if t != nil {
 			t.Stop()
 		}

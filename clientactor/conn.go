@@ -34,7 +34,7 @@ type Conn struct {
 	box     *actors.Outbox
 	end     ending
 	reading atomic.Bool
-	alive   atomic.Bool // a pong has come since it was last cleared
+	alive   atomic.Bool // something was read since the last ping
 	unwatch func() bool // stops watching the context; nil without one
 	failure error       // of reading; belongs to the reader
 
@@ -67,7 +67,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	c.apart = o.OnPingReceived == nil && o.OnPongReceived == nil // else the library is to see all of them
 	theirs := o.OnPongReceived
 	o.OnPongReceived = func(ctx context.Context, p []byte) {
-		c.alive.Store(true)
+		c.heard()
 		if theirs != nil {
 			theirs(ctx, p)
 		}
@@ -92,11 +92,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
 	c := newConn(cfg, goroutines, message)
 	ctx, cut := context.WithCancel(context.Background())
-	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: func(err error) {
-		if err == nil {
-			c.alive.Store(true)
-		}
-	}}
+	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: c.ponged}
 	c.attach(ws)
 	return c
 }

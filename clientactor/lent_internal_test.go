@@ -21,7 +21,7 @@ func TestAGoroutineOfABorrowedConnectionSaysHowItEndedAndHarmsNobody(t *testing.
 		"none":   {func() error { return nil }, nil},
 	} {
 		result := make(chan error, 1)
-		new(lent).own(c.fn, func(err error) { result <- err })
+		new(lent).own(alone, c.fn, func(err error) { result <- err })
 		var got any
 		var pe *actors.PanicError
 		if err := <-result; errors.As(err, &pe) {

@@ -71,6 +71,7 @@ func (c *Conn) take() {
 		case opRead:
 			c.crashed(actors.NewGoexitError(opRead))
 		case opMessage:
+			c.heard()
 			c.box.EndMessage()
 			c.box.PostUserMessage(&userPanic{opMessage, actors.NewGoexitError(opMessage)})
 		}
@@ -93,6 +94,7 @@ func (c *Conn) take() {
 		}
 		at = opMessage
 		crash := actors.Fence(opMessage, func() { c.message(data) })
+		c.heard() // what has come meanwhile has had to wait
 		c.box.EndMessage()
 		if crash != nil {
 			c.box.PostUserMessage(&userPanic{opMessage, crash})
@@ -132,7 +134,7 @@ func (c *Conn) heartbeats() {
 		case !ok:
 			return
 		case opcode == opPong:
-			c.alive.Store(true)
+			c.heard()
 		default:
 			_, _ = c.wire.Write(actors.ControlFrame(opPong, payload))
 		}
@@ -149,11 +151,26 @@ func (c *Conn) readOne() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.heard()
+	r = hearing{r, c}
 	if c.message == nil || c.box.Reason() != actors.ReasonNone {
 		_, err = io.Copy(io.Discard, r)
 		return nil, err
 	}
 	return io.ReadAll(r)
+}
+
+// hearing is a message of which each part is a sign of life.
+type hearing struct {
+	io.Reader
+	c *Conn
+}
+
+func (h hearing) Read(p []byte) (n int, err error) {
+	if n, err = h.Reader.Read(p); n > 0 {
+		h.c.heard()
+	}
+	return n, err
 }
 
 // linger gives the peer the time to read a close frame that was just written: closing a socket on which input is unread

@@ -71,7 +71,11 @@ func (w *wire) Close() error {
 	return w.Conn.Close()
 }
 
-func (w *wire) ping() { _, _ = w.Write(pingFrame) }
+func (w *wire) ping() error { return w.Control(pingFrame, false) }
+
+func (w *wire) vitals() actors.Vitals { return w.Vitals() }
+
+func (w *wire) patience() time.Duration { return w.Wait() }
 
 func (w *wire) goodbye(r actors.Reason) { _, _ = w.Write(actors.CloseFrame(r)) }
 

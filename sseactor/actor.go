@@ -127,7 +127,7 @@ func (s *stream) close(m *actors.Close) {
 	}
 	deadline := m.Deadline
 	if deadline.IsZero() {
-		deadline = time.Now().Add(actors.DefaultWriteWait)
+		deadline = time.Now().Add(actors.Linger)
 	}
 	s.limit = time.AfterFunc(time.Until(deadline), func() { s.box.PostUserMessage(&actors.Abort{}) })
 	s.endIfDrained()
