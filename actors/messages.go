@@ -81,6 +81,8 @@ type (
 	}
 	// Members, from a registry that (re)starts: who has joined, in the order they were adopted?
 	Members struct{ Reply chan<- []Member }
+	// Unserved, from a connection: it was accepted, and nobody ran its pumps; it closes itself.
+	Unserved struct{}
 	// Adopted, from the registry: answer when every Adopt that came before has been handled.
 	Adopted struct{ Reply chan<- struct{} }
 )

@@ -16,6 +16,7 @@ const (
 	ReasonCrashed                    // the connection's actor or its message handler panicked
 	ReasonRefused                    // the hub had no place for it in time
 	ReasonSlow                       // it did not keep up, and is to be disconnected for that
+	ReasonUnserved                   // it was accepted, and nobody reads from it or writes to it
 )
 
 type wording struct {
@@ -36,6 +37,7 @@ var reasons = [...]wording{
 	ReasonCrashed:      {"crashed", 1011, "internal error"},
 	ReasonRefused:      {"refused", 1013, "try again later"},
 	ReasonSlow:         {"slow consumer", 1013, "slow consumer"},
+	ReasonUnserved:     {"not served", 1011, "internal error"},
 }
 
 func (r Reason) String() string { return r.at().name }

@@ -61,7 +61,7 @@ func (c *connection) Receive(ctx actor.Context) {
 	case start:
 		c.start()
 	case tick:
-		c.tick()
+		c.tick(ctx)
 	case broken:
 		if !c.over {
 			c.fail(actors.ReasonWrite)
@@ -81,6 +81,8 @@ func (c *connection) Receive(ctx actor.Context) {
 		c.abort()
 	case *actors.Crash:
 		panic(m.Reason)
+	case *actor.Started:
+		c.expectService()
 	case *actor.Stopping:
 		c.stop()
 	case *actor.Stopped:

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 )
 
@@ -36,15 +37,40 @@ func (c *Conn) ponged(err error) {
 	c.heard()
 }
 
-// startPinging spreads the first pings over half an interval, so that clients that came together do not ping together.
-func (c *connection) startPinging() {
-	first := c.cfg.PingInterval/2 + rand.N(c.cfg.PingInterval/2+1)
-	c.life.due = time.Now().Add(first)
-	c.life.timer = time.AfterFunc(first, func() { c.box.PostUserMessage(tick{}) })
+// servedWithin is how soon somebody is to read from or write to a client that was accepted.
+const servedWithin = 10 * time.Second
+
+// expectService has the client closed if nobody serves it. One that the caller brought is the caller's to time.
+func (c *connection) expectService() {
+	if c.wire != nil {
+		c.tickIn(servedWithin)
+	}
 }
 
-func (c *connection) tick() {
-	if c.over || c.closing != nil {
+// startPinging spreads the first pings over half an interval, so that clients that came together do not ping together.
+func (c *connection) startPinging() {
+	c.tickIn(c.cfg.PingInterval/2 + rand.N(c.cfg.PingInterval/2+1))
+}
+
+// tickIn sets the timer, which is made when it is first needed.
+func (c *connection) tickIn(d time.Duration) {
+	c.life.due = time.Now().Add(d)
+	if c.life.timer == nil {
+		c.life.timer = time.AfterFunc(d, func() { c.box.PostUserMessage(tick{}) })
+		return
+	}
+	c.life.timer.Reset(d)
+}
+
+func (c *connection) tick(ctx actor.Context) {
+	switch {
+	case c.over || c.closing != nil:
+		return
+	case !c.started: // the tick of expectService
+		if !c.reading.Load() {
+			ctx.Send(ctx.Parent(), &actors.Unserved{})
+			c.box.Close(&actors.Close{Reason: actors.ReasonUnserved})
+		}
 		return
 	}
 	l, now := &c.life, time.Now()

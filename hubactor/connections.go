@@ -21,6 +21,7 @@ type connections struct {
 	parked  []*actors.Adopt // foreign subscribers that came again before they had quite left
 	serial  uint64
 
+	unserved bool // that there was one is logged
 	draining *actors.Drain
 	limit    *time.Timer // of draining
 }
@@ -64,6 +65,11 @@ func (c *connections) Receive(ctx actor.Context) {
 		m.Reply <- struct{}{}
 	case *actors.Overflowed:
 		ctx.Send(c.link.Listener, &actors.Dropped{Subscriber: m.Subscriber, Count: m.Count})
+	case *actors.Unserved:
+		if !c.unserved {
+			c.unserved = true
+			c.link.Log.Warn("wskit: a client was accepted and not served within 10 s, and is closed: run its ReadPump and WritePump, or Serve, in goroutines of their own")
+		}
 	case *actors.Failed: // from a connection that caught a panic in user code
 		m.Log(c.link.Log)
 		ctx.Send(c.link.Listener, m)

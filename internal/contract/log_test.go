@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/internal/wstest"
@@ -157,5 +158,36 @@ func TestRunKeepsItsDrainTimeoutWhateverBlocks(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+}
+
+// A client that was accepted and that nobody serves is closed after 10 s, and the log says what to do, once; one pump is enough.
+func TestAClientThatNobodyServesIsClosed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 10 s")
+	}
+	var rec wstest.LogRecorder
+	gone := make(chan wskit.Subscriber, 9)
+	hub := wstest.Run(t, wskit.WithLogger(rec.Logger()), wskit.WithOnDisconnect(func(s wskit.Subscriber) { gone <- s }))
+	forgotten := wstest.Serve(t, hub.Hub, wstest.Serving{Pumps: func(*wskit.Client) {}})
+	reads := wstest.Serve(t, hub.Hub, wstest.Serving{Pumps: func(c *wskit.Client) { go c.ReadPump() }})
+	writes := wstest.Serve(t, hub.Hub, wstest.Serving{Pumps: func(c *wskit.Client) { go c.WritePump() }})
+	a, _ := forgotten.Browser(t)
+	b, _ := forgotten.Browser(t)
+	reads.Browser(t)
+	writes.Browser(t)
+	a.Ends(t, websocket.StatusInternalError)
+	b.Ends(t, websocket.StatusInternalError)
+	wstest.Receive(t, "OnDisconnect", gone)
+	wstest.Receive(t, "OnDisconnect", gone)
+	wstest.Silent(t, "another leaves", gone)
+	n := 0
+	for _, r := range rec.All() {
+		if strings.Contains(r.Text, "not served") {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d warnings, want 1: %v", n, rec.All())
 	}
 }
