@@ -68,8 +68,8 @@ func WithOnTimeout(fn func(op string)) HubOption { return func(h *Hub) { h.cfg.O
 //
 // The callbacks WithOnConnect and WithOnDisconnect run one at a time (see WithCallbackConcurrency), on goroutines of the hub's.
 // They may call the hub, and block: that delays other such callbacks, and no message to anyone already connected. A panic costs
-// that call and is reported. While more than 1024 of these calls wait, those subscribers are passed over who have gone before
-// their OnConnect began: neither is called for them.
+// that call and is reported. When more than 1024 of these calls wait, the first of them for 250 ms, those subscribers are passed
+// over who have gone before their OnConnect began: neither is called for them.
 func WithOnConnect(fn func(Subscriber)) HubOption {
 	return func(h *Hub) { h.cfg.OnConnect = subscriberFunc(fn) }
 }

@@ -33,7 +33,7 @@ type Config struct {
 	// message to anybody who is connected. A panic ends that call and is reported. Any of them may be nil.
 	//
 	// OnConnect and OnDisconnect run in the order of what they are about, CallbackConcurrency at a time, those of one
-	// subscriber one after the other. While more than 1024 wait, those who are gone before their OnConnect began are passed over.
+	// subscriber one after the other. When more than 1024 wait, and have for 250 ms, those who are gone before their OnConnect began are passed over.
 	OnConnect    func(actors.Subscriber)
 	OnDisconnect func(actors.Subscriber)
 	// CallbackConcurrency is how many calls of OnConnect and OnDisconnect run at a time. < 1: one, the default.

@@ -2,6 +2,7 @@ package hubactor
 
 import (
 	"container/list"
+	"time"
 
 	"github.com/wskit/wskit/actors"
 )
@@ -20,14 +21,26 @@ type task struct {
 	op   string
 	fn   func()         // nil: there is no callback, but what comes then waits for its turn
 	then func()         // runs in the listener when fn has returned; may be nil
-	box  *actors.Outbox // of an OnConnect
+	box  *actors.Outbox // of OnConnect and OnDisconnect
+	due  time.Time
 }
 
 func newLane(width int) *lane {
 	return &lane{width: max(width, 1), running: map[*task]actors.Subscriber{}}
 }
 
-func (l *lane) add(t *task) *list.Element { return l.waiting.PushBack(t) }
+func (l *lane) add(t *task) *list.Element {
+	t.due = time.Now()
+	return l.waiting.PushBack(t)
+}
+
+// lag is how long the first has waited.
+func (l *lane) lag() time.Duration {
+	if l.waiting.Len() == 0 {
+		return 0
+	}
+	return time.Since(l.waiting.Front().Value.(*task).due)
+}
 
 func (l *lane) remove(e *list.Element) { l.waiting.Remove(e) }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
@@ -22,15 +23,19 @@ type callbacks struct {
 	drops   *lane // OnDrop
 	others  *lane // OnError, OnTimeout
 
-	greetings map[*actors.Outbox]*list.Element // each OnConnect that waits
-	owed      int                              // those who were connected, and not disconnected
-	missed    *atomic.Int64                    // drops that OnDrop was not called for
-	drain     *actors.Drain                    // nil until the hub stops
+	greetings  map[*actors.Outbox]*list.Element // each OnConnect that waits
+	passOverAt int                              // how many of these wait before passOver
+	owed       int                              // those who were connected, and not disconnected
+	missed     *atomic.Int64                    // drops that OnDrop was not called for
+	drain      *actors.Drain                    // nil until the hub stops
 }
 
-// maxWaiting is how many callbacks of members wait before those are passed over who were gone before their OnConnect began: with
-// a callback that blocks the others would be remembered for ever.
-const maxWaiting = 1024
+// When this many callbacks of members wait, the first of them for this long, the lane does not keep up. Then those are passed over
+// who were gone before their OnConnect began: behind a callback that blocks they would be remembered for ever.
+const (
+	maxWaiting = 1024
+	maxLag     = 250 * time.Millisecond
+)
 
 // To the listener.
 type (
@@ -71,7 +76,7 @@ func dropTeller(root *actor.RootContext, listener *actor.PID) (tell func(actors.
 
 func listenerProps(cfg Config, link *actors.Link, missed *atomic.Int64) *actor.Props {
 	c := &callbacks{
-		cfg: cfg, link: link, self: link.Listener, missed: missed, greetings: map[*actors.Outbox]*list.Element{},
+		cfg: cfg, link: link, self: link.Listener, missed: missed, greetings: map[*actors.Outbox]*list.Element{}, passOverAt: maxWaiting,
 		members: newLane(cfg.CallbackConcurrency), drops: newLane(1), others: newLane(1),
 	}
 	return actor.PropsFromProducer(func() actor.Actor { return listener{c} }, actor.WithDispatcher(link.Goroutines))
@@ -123,18 +128,31 @@ func (c *callbacks) connected(m *actors.Connected) {
 
 func (c *callbacks) disconnected(m *actors.Disconnected) {
 	c.owed--
-	if e := c.greetings[m.Outbox]; e != nil && c.members.waiting.Len() > maxWaiting {
-		c.members.remove(e)
-		delete(c.greetings, m.Outbox)
-		m.Outbox.Release()
-		return
-	}
-	t := &task{of: m.Subscriber, op: "OnDisconnect", then: func() { c.pass(m) }}
+	t := &task{of: m.Subscriber, op: "OnDisconnect", then: func() { c.pass(m) }, box: m.Outbox}
 	if c.cfg.OnDisconnect != nil {
 		t.fn = func() { c.cfg.OnDisconnect(m.Subscriber) }
 	}
 	c.members.add(t)
+	if c.members.waiting.Len() > c.passOverAt && c.members.lag() > maxLag {
+		c.passOver()
+	}
 	c.run(c.members)
+}
+
+// passOver forgets those who wait for both their callbacks.
+func (c *callbacks) passOver() {
+	for e := c.members.waiting.Front(); e != nil; {
+		t, next := e.Value.(*task), e.Next()
+		if greeting := c.greetings[t.box]; greeting != nil && greeting != e {
+			c.members.remove(greeting)
+			c.members.remove(e)
+			delete(c.greetings, t.box)
+			t.box.Release()
+		}
+		e = next
+	}
+	// Not again for each who leaves when many wait who are still there.
+	c.passOverAt = max(maxWaiting, 2*c.members.waiting.Len())
 }
 
 func (c *callbacks) dropped(m *dropped) {
@@ -169,7 +187,7 @@ func (c *callbacks) failed(m *actors.Failed) {
 func (c *callbacks) run(in *lane) {
 	root := c.link.System.Root
 	for t := in.take(); t != nil; t = in.take() {
-		if t.box != nil {
+		if t.op == "OnConnect" {
 			delete(c.greetings, t.box)
 		}
 		if t.fn == nil {
