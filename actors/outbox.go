@@ -39,6 +39,8 @@ type Outbox struct {
 	owner Subscriber
 	rare  *rare // nil while there is nothing in it
 
+	encode func(*Frame) []byte // what the actor asks of a frame; nil: nothing that takes making
+
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
 	runFn      func()
@@ -56,6 +58,7 @@ func NewBoundOutbox(b Bound) *Outbox {
 // Send queues a message for this connection alone. It passes broadcasts that are held back.
 // The error is ErrHubStopped when the outbox was closed, ErrSendBufferFull when the message was dropped.
 func (o *Outbox) Send(f *Frame) error {
+	o.prepare(f)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.reason != ReasonNone {
@@ -71,6 +74,9 @@ func (o *Outbox) Send(f *Frame) error {
 // PostUserMessage implements actor.Mailbox: a *Frame is a broadcast, anything else is control.
 func (o *Outbox) PostUserMessage(message any) {
 	f, ok := message.(*Frame)
+	if ok {
+		o.prepare(f)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {

@@ -82,6 +82,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	}
 	if strings.HasPrefix(w.Header().Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
 		c.wire.deflate(o)
+		c.box.EncodeWith(c.wire.encode)
 	}
 	c.prefetch.Reset(c.wire) // nothing is in it, and what the library has put in between would take memory
 	c.attach(ws)

@@ -40,6 +40,7 @@ func NewServed(size int) *Stream {
 	s := New(size)
 	s.served = true
 	s.box.RunOn(&s.lane)
+	s.box.EncodeWith((*actors.Frame).SSE)
 	return s
 }
 
