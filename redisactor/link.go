@@ -29,9 +29,10 @@ type linkKey struct {
 // listens to what. It is the one thing here that several goroutines change, so it owns its lock.
 type link struct {
 	linkKey
-	log    *slog.Logger
-	runner *actors.Runner // of the publisher: for its mailbox and what it sends
-	users  int            // guarded by the directory's lock
+	bounded *redis.Client // the same, without hooks and with timeouts
+	log     *slog.Logger
+	runner  *actors.Runner // of the publisher: for its mailbox and what it sends
+	users   int            // guarded by the directory's lock
 
 	epochs  atomic.Uint64 // number of the last subscription connection
 	numbers atomic.Uint64 // number of the last PING
@@ -81,7 +82,7 @@ func acquire(system *actor.ActorSystem, client *redis.Client, log *slog.Logger) 
 	key := linkKey{system, client}
 	l := links.by[key]
 	if l == nil {
-		l = &link{linkKey: key, log: log, runner: actors.NewRunner(2, false), members: make(map[string][]*member)}
+		l = &link{linkKey: key, bounded: bound(client, stuckAfter), log: log, runner: actors.NewRunner(2, false), members: make(map[string][]*member)}
 		links.by[key] = l
 		l.mu.Lock()
 		l.spawn()

@@ -1,14 +1,10 @@
 package redisactor
 
 import (
-	"cmp"
-	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/wskit/wskit/actors"
 )
@@ -184,79 +180,6 @@ func (p *publisher) landed(f *flight) {
 		return
 	}
 	p.fly()
-}
-
-// command is a PUBLISH that go-redis sends at most once.
-type command struct {
-	*redis.IntCmd
-	sent atomic.Bool
-}
-
-// NoRetry keeps go-redis from sending the pipeline again when the answer does not come: everybody would get the message twice.
-func (*command) NoRetry() bool { return true }
-
-// Args is what go-redis calls to write the command to a connection, so what it was not called on Redis does not have.
-func (c *command) Args() []any {
-	c.sent.Store(true)
-	return c.IntCmd.Args()
-}
-
-// newCommands makes the commands of one pipeline, twice the same. What they consist of is allocated for all together where
-// it can be.
-func newCommands(ctx context.Context, jobs []job) ([]command, []redis.Cmder) {
-	commands, cmders := make([]command, len(jobs)), make([]redis.Cmder, len(jobs))
-	args := make([]any, 3*len(jobs))
-	var channel any
-	for i, j := range jobs {
-		if i == 0 || j.from != jobs[i-1].from {
-			channel = j.from.channel
-		}
-		own := args[3*i : 3*i+3 : 3*i+3]
-		own[0], own[1], own[2] = "publish", channel, j.frame.Payload()
-		commands[i].IntCmd = redis.NewIntCmd(ctx, own...)
-		cmders[i] = &commands[i]
-	}
-	return commands, cmders
-}
-
-// execute publishes jobs as one pipeline and answers them.
-func (l *link) execute(jobs []job) {
-	began := time.Now()
-	// The callers have been answered when this ends; go-redis heeds it while it dials or waits for a connection.
-	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
-	defer cancel()
-	commands, cmders := newCommands(ctx, jobs)
-	var failure error
-	crash := actors.Fence("PUBLISH", func() { // hooks of the client run here
-		pipe := l.client.Pipeline()
-		_ = pipe.BatchProcess(ctx, cmders...) // only queues
-		_, failure = pipe.Exec(ctx)
-	})
-	executed := false
-	l.answer(jobs, func(i int) (answer, error) {
-		c := &commands[i]
-		err := cmp.Or(crash, c.Err())
-		switch {
-		case !c.sent.Load(): // go-redis leaves some such commands without an error
-			return answerRefused, cmp.Or(err, failure, errNotSent)
-		case err == nil:
-			executed = true
-			return answerExecuted, nil
-		case crash == nil && said(err):
-			return answerRefused, err
-		default:
-			return answerUnknown, err
-		}
-	})
-	if executed {
-		l.alive(began)
-	}
-}
-
-// said reports whether it is Redis that says so.
-func said(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
 }
 
 // answer tells each hub what became of its jobs, in one message.
