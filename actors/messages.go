@@ -39,7 +39,8 @@ type (
 	// Broadcast sends a frame to every member.
 	Broadcast struct{ Frame *Frame }
 	// Publish sends a frame to every member of every hub on the same Redis channel; without Redis it is Broadcast.
-	// Reply, which may be nil, gets nil or the reason why it was delivered locally only, within 2 s.
+	// Reply, which may be nil, gets nil or the reason why it was delivered locally only, within 2 s and, if the hub takes it
+	// by then, when the frame has been admitted to the hub's Gate; ErrTimeout or ErrHubStopped: nobody gets it.
 	Publish struct {
 		Frame *Frame
 		Reply chan<- error

@@ -1,24 +1,62 @@
 package redisactor
 
 import (
+	"cmp"
+	"sync/atomic"
 	"time"
 
 	"github.com/wskit/wskit/actors"
 )
 
+// caller is who waits for a Publish: for the answer of Redis, and for the message's place in this hub's order, which it has
+// when its echo, or what is delivered in place of it, has been admitted to the hub's Gate. The place may be decided with the
+// gate locked. The zero caller waits for nothing.
+type caller struct {
+	reply    chan<- error
+	left     atomic.Int32
+	answered error // why Redis does not have the message; set before its turn
+	placed   error // why local subscribers do not get it; likewise
+}
+
+// wait begins the wait.
+func (c *caller) wait(reply chan<- error) {
+	c.reply = reply
+	c.left.Store(2)
+}
+
+func (c *caller) answer(err error) {
+	c.answered = err
+	c.turn()
+}
+
+func (c *caller) place(err error) {
+	c.placed = err
+	c.turn()
+}
+
+func (c *caller) turn() {
+	if c.left.Add(-1) == 0 {
+		answerCaller(c.reply, cmp.Or(c.placed, c.answered))
+	}
+}
+
+// doubtAfter is how long an echo may be later than the answer before the link is asked whether it comes at all.
+const doubtAfter = 300 * time.Millisecond
+
 func (a *redisActor) publish(m *actors.Publish) {
-	if a.drain != nil {
+	switch {
+	case a.drain != nil:
 		answerCaller(m.Reply, actors.ErrHubStopped)
 		return
-	}
-	now := time.Now()
-	e := a.ledger.Enter(m.Frame, m.Reply, now, a.confirmed)
-	switch {
-	case a.confirmed:
 	case a.gate.full():
 		a.gate.timedOut()
-	default:
-		a.deliverOwn(m.Frame)
+		answerCaller(m.Reply, actors.ErrTimeout)
+		return
+	}
+	e := a.ledger.Enter(m.Frame, time.Now(), a.confirmed && !a.apart, a.epoch())
+	e.caller.wait(m.Reply)
+	if e.echo != echoAwaited {
+		a.deliverOwn(e)
 	}
 	a.jobs = append(a.jobs, job{e, a.origin})
 	switch len(a.jobs) {
@@ -47,48 +85,70 @@ func (a *redisActor) arm() {
 	if !ok {
 		return
 	}
-	a.overdue = a.after(time.Until(at.Add(answerWithin)), &overdue{})
+	a.overdue = a.after(time.Until(at.Add(answerWithin)), &timeIsUp{})
 }
 
 func (a *redisActor) giveUp(now time.Time) {
 	a.overdue = nil
-	calls := a.ledger.GiveUp(now.Add(-answerWithin))
-	for _, c := range calls {
-		a.settle(c, errNoAnswer)
-	}
-	if len(calls) > 0 {
+	if a.hangUp(now.Add(-answerWithin), errNoAnswer) {
 		a.trouble(errNoAnswer)
 	}
 	a.arm()
 }
 
+// hangUp ends the calls that began at or before the given time. What still awaits its echo is delivered now.
+func (a *redisActor) hangUp(before time.Time, err error) (unanswered bool) {
+	for _, o := range a.ledger.GiveUp(before) {
+		if o.deliver {
+			a.deliverOwn(o.entry)
+		}
+		if o.tell {
+			unanswered = true
+			o.caller.answer(err)
+		}
+	}
+	return unanswered
+}
+
 func (a *redisActor) answered(results []result) {
+	late := false
 	for _, r := range results {
-		c, ok := a.ledger.Answer(r.entry, r.answer)
-		if !ok {
+		deliver, tell := a.ledger.Answer(r.entry, r.answer)
+		if deliver {
+			a.deliverOwn(r.entry)
+		}
+		late = late || r.entry.echo == echoAwaited
+		if !tell {
 			continue // it was given up on, and that was reported
 		}
-		a.settle(c, r.err)
+		r.entry.caller.answer(r.err)
 		if r.answer != answerExecuted {
 			a.trouble(r.err)
-		} else if a.confirmed || a.wanted == 0 {
-			a.outage = false
+		} else if a.confirmed && !a.apart || a.wanted == 0 {
+			a.well()
 		}
 	}
-}
-
-// settle does what the end of a call asks for.
-func (a *redisActor) settle(c call, err error) {
-	if c.frame != nil {
-		a.deliverOwn(c.frame)
+	if late {
+		a.armDoubt()
 	}
-	answerCaller(c.reply, err)
 }
 
-// hangUp ends all calls: the hub stops.
-func (a *redisActor) hangUp() {
-	for _, c := range a.ledger.GiveUp(time.Now()) {
-		a.settle(c, actors.ErrHubStopped)
+// armDoubt sets the timer for echoes that come later than the answer, if it is not set.
+func (a *redisActor) armDoubt() {
+	if a.doubt == nil {
+		a.doubt = a.after(doubtAfter, &doubtful{a.ledger.last})
+	}
+}
+
+// doubtful looks whether an echo is missing that was so when the timer was set; last was then the last message.
+func (a *redisActor) doubtful(last uint64) {
+	a.doubt = nil
+	id := a.ledger.Doubtful()
+	if id > 0 && id <= last {
+		a.link.doubt()
+	}
+	if id > 0 {
+		a.armDoubt()
 	}
 }
 

@@ -3,7 +3,6 @@ package redisactor
 import (
 	"errors"
 	"sync"
-	"sync/atomic"
 
 	"github.com/wskit/wskit/actors"
 )
@@ -14,24 +13,32 @@ const (
 	// much it is, is not lost for want of places.
 	window = 256
 
-	// maxBehind is how many may wait behind them before what is published without a subscription times out at once.
-	maxBehind = 65536
+	// maxBehind and maxBehindBytes are how many of the hub's own messages, and bytes of theirs, may wait behind them
+	// before no more are taken.
+	maxBehind      = 65536
+	maxBehindBytes = 64 << 20
+
+	// unlimited is the patience with which own messages wait for the gate: they were accepted.
+	unlimited = 0
 )
 
 // deliverer hands frames to the hub's Gate, and news to its listener. It belongs to the redis actor, but the gate's
-// answers come from any goroutine, perhaps with the gate locked.
+// answers come from any goroutine, perhaps with the gate locked: there they are only noted, and the actor is told.
 type deliverer struct {
-	hub      *actors.Link
-	more     func()      // has the actor call pump, soon; from any goroutine
-	forced   bool        // the gate is asked no more
-	refusing atomic.Bool // the gate let the last one time out
+	hub    *actors.Link
+	attend func() // has the actor call attended, soon; from any goroutine
+	forced bool   // the gate is asked no more
 
-	mu       sync.Mutex
-	queue    []*parcel
-	asked    int       // parcels before the gate
-	refused  []*parcel // own messages that came when the gate had stopped already
-	timeouts int       // OnTimeout calls to make
-	calling  bool
+	mu        sync.Mutex
+	queue     []*parcel
+	bytes     int       // of the queue
+	asked     int       // parcels before the gate
+	refused   []*parcel // own messages that came when the gate had stopped already
+	attending bool      // the actor has been told, and did not come yet
+	lost      int       // messages that timed out, not reported yet
+	refusing  bool      // the gate let the last one time out
+	timeouts  int       // OnTimeout calls to make
+	calling   bool
 }
 
 // parcel is a frame to be delivered. What is the hub's own was accepted before the gate stopped, and goes through at the
@@ -39,7 +46,7 @@ type deliverer struct {
 type parcel struct {
 	by        *deliverer
 	broadcast actors.Broadcast
-	own       bool
+	own       *entry  // nil: somebody else's
 	credit    *member // gets a credit back once it is decided; may be nil
 }
 
@@ -50,8 +57,8 @@ func (p *parcel) done() {
 	}
 }
 
-// deliver has the registry send a frame to every subscriber, after those before it.
-func (d *deliverer) deliver(frame *actors.Frame, own bool, credit *member) {
+// deliver has the registry send a frame to every subscriber, after those before it. own is the entry of this hub's own.
+func (d *deliverer) deliver(frame *actors.Frame, own *entry, credit *member) {
 	p := &parcel{d, actors.Broadcast{Frame: frame}, own, credit}
 	if d.forced {
 		d.force1(p)
@@ -63,6 +70,7 @@ func (d *deliverer) deliver(frame *actors.Frame, own bool, credit *member) {
 		d.asked++
 	} else {
 		d.queue = append(d.queue, p)
+		d.bytes += frame.Len()
 	}
 	d.mu.Unlock()
 	if first {
@@ -74,10 +82,23 @@ func (d *deliverer) deliver(frame *actors.Frame, own bool, credit *member) {
 func (d *deliverer) full() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.queue) >= maxBehind
+	return len(d.queue) >= maxBehind || d.bytes >= maxBehindBytes
 }
 
-// pump asks the gate for as much as the window allows.
+// attended is for the actor: it asks the gate for as much as the window allows, and reports what timed out.
+func (d *deliverer) attended() {
+	d.mu.Lock()
+	d.attending = false
+	lost, first := d.lost, d.lost > 0 && !d.refusing
+	d.lost, d.refusing = 0, d.refusing || first
+	d.mu.Unlock()
+	if first {
+		d.report(actors.ErrTimeout)
+	}
+	d.callOnTimeout(lost)
+	d.pump()
+}
+
 func (d *deliverer) pump() {
 	for {
 		d.mu.Lock()
@@ -90,13 +111,20 @@ func (d *deliverer) pump() {
 		if d.queue = d.queue[1:]; len(d.queue) == 0 {
 			d.queue = nil // and what it was cut from
 		}
+		d.bytes -= p.broadcast.Frame.Len()
 		d.asked++
 		d.mu.Unlock()
 		d.ask(p)
 	}
 }
 
-func (d *deliverer) ask(p *parcel) { d.hub.Gate.Submit(&p.broadcast, d.hub.Patience, p.decided) }
+func (d *deliverer) ask(p *parcel) {
+	patience := d.hub.Patience
+	if p.own != nil {
+		patience = unlimited
+	}
+	d.hub.Gate.Submit(&p.broadcast, patience, p.decided)
+}
 
 // decided is what the gate answers with.
 func (p *parcel) decided(err error) {
@@ -104,21 +132,24 @@ func (p *parcel) decided(err error) {
 	p.done() // before anybody else can have it
 	d.mu.Lock()
 	d.asked--
-	more := len(d.queue) > 0 && d.asked == window/2 // half a window at a time, not a message for each
-	if p.own && errors.Is(err, actors.ErrHubStopped) {
-		d.refused = append(d.refused, p)
-	}
-	d.mu.Unlock()
-	if more {
-		d.more()
-	}
+	attend := len(d.queue) > 0 && d.asked == window/2 // half a window at a time, not a message for each
 	switch {
 	case err == nil:
-		if d.refusing.Load() {
-			d.refusing.Store(false)
-		}
+		d.refusing = false
 	case errors.Is(err, actors.ErrTimeout):
-		d.timedOut()
+		d.lost++
+		attend = true
+	case p.own != nil: // it waits for the drain, and so does its caller
+		d.refused = append(d.refused, p)
+	}
+	attend = attend && !d.attending
+	d.attending = d.attending || attend
+	d.mu.Unlock()
+	if attend {
+		d.attend()
+	}
+	if p.own != nil && !errors.Is(err, actors.ErrHubStopped) {
+		p.own.caller.place(err)
 	}
 }
 
@@ -128,7 +159,7 @@ func (d *deliverer) force() {
 	d.forced = true
 	d.mu.Lock()
 	refused, queue := d.refused, d.queue
-	d.refused, d.queue = nil, nil
+	d.refused, d.queue, d.bytes = nil, nil, 0
 	d.mu.Unlock()
 	for _, p := range append(refused, queue...) {
 		d.force1(p)
@@ -136,31 +167,37 @@ func (d *deliverer) force() {
 }
 
 func (d *deliverer) force1(p *parcel) {
-	if p.own {
+	if p.own != nil {
 		d.hub.Gate.Force(&p.broadcast)
+		p.own.caller.place(nil)
 	}
 	p.done()
 }
 
-// timedOut reports the first of several broadcasts that found no place, and has OnTimeout called for each. That is user
-// code, which may block and may call the gate: it gets a goroutine, one at a time.
+// timedOut is for the actor, when it does not take a message.
 func (d *deliverer) timedOut() {
-	if !d.refusing.Swap(true) {
-		d.report(actors.ErrTimeout)
-	}
-	if d.hub.OnTimeout == nil {
+	d.mu.Lock()
+	d.lost++
+	d.mu.Unlock()
+	d.attended()
+}
+
+// callOnTimeout has OnTimeout called so many times. That is user code, which may block and may call the gate: it gets a
+// goroutine, one at a time.
+func (d *deliverer) callOnTimeout(times int) {
+	if d.hub.OnTimeout == nil || times == 0 {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.timeouts++
+	d.timeouts += times
 	if !d.calling {
 		d.calling = true
-		go d.callOnTimeout()
+		go d.makeCalls()
 	}
 }
 
-func (d *deliverer) callOnTimeout() {
+func (d *deliverer) makeCalls() {
 	for {
 		d.mu.Lock()
 		if d.timeouts == 0 {

@@ -36,7 +36,7 @@ func (a *redisActor) setDrainTimers() {
 // goOnDraining looks after every message whether the drain is over.
 func (a *redisActor) goOnDraining() {
 	switch {
-	case a.drain == nil || a.drained || a.ledger.calls > 0:
+	case a.drain == nil || a.drained || a.ledger.unanswered > 0:
 	case a.ledger.waiting == 0:
 		a.finish()
 	case !a.lingers:
@@ -52,7 +52,7 @@ func (a *redisActor) finish() {
 	}
 	a.drained = true
 	a.flush()
-	a.hangUp()
+	a.hangUp(time.Now(), actors.ErrHubStopped)
 	a.leave()
 	a.gate.force() // had the gate stopped meanwhile
 	a.stopTimers()

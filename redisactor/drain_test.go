@@ -84,9 +84,7 @@ func TestADrainDeliversWhatWaitedForTheGateWhenItStopped(t *testing.T) {
 		h.subscribe()
 		want := numbered("m", 100)
 		for _, p := range want {
-			if err := within(t, 2*time.Second, h.publish(p), "an answer"); err != nil {
-				t.Error(err)
-			}
+			h.publish(p)
 		}
 		if !redistest.Until(2*time.Second, func() bool { return redisactor.Outstanding() == 99 }) { // all but the first wait
 			t.Errorf("%d wait for the gate", redisactor.Outstanding())

@@ -25,7 +25,9 @@ func Outstanding() (n int) {
 	for _, l := range links.by {
 		ms, _ := l.all()
 		for _, m := range ms {
-			n = max(n, len(m.credits))
+			m.mu.Lock()
+			n = max(n, m.credits)
+			m.mu.Unlock()
 		}
 	}
 	return n

@@ -20,6 +20,10 @@ type simulation struct {
 	now       int64
 	pings     uint64
 
+	connection uint64 // the number of the subscription
+	apart      bool   // the hub does not wait for echoes
+	elsewhere  bool   // some PUBLISH was executed by another server
+
 	published, delivered map[string]int
 	foreign              map[string]int // echoes of others that the hub has read
 }
@@ -42,16 +46,30 @@ func (s *simulation) deliver(f *actors.Frame) {
 func (s *simulation) publish(payload string) {
 	s.now++
 	f := actors.NewFrame([]byte(payload))
-	e := s.ledger.Enter(f, nil, time.Unix(s.now, 0), s.confirmed)
+	e := s.ledger.Enter(f, time.Unix(s.now, 0), s.confirmed && !s.apart, s.epoch())
 	s.published[payload]++
-	if !s.confirmed {
+	if e.echo != echoAwaited {
 		s.deliver(f)
 	}
 	s.sent = append(s.sent, publish{e, payload})
 }
 
-// take executes the first PUBLISH that is on its way; how says what the hub learns of it.
-func (s *simulation) take(how answer) {
+func (s *simulation) epoch() uint64 {
+	if !s.confirmed {
+		return 0
+	}
+	return s.connection
+}
+
+func (s *simulation) answered(e *entry, how answer) {
+	if deliver, _ := s.ledger.Answer(e, how); deliver {
+		s.deliver(e.frame)
+	}
+}
+
+// take executes the first PUBLISH that is on its way; how says what the hub learns of it. elsewhere says that a server does
+// that which the hub is not subscribed to.
+func (s *simulation) take(how answer, elsewhere bool) {
 	if len(s.sent) == 0 {
 		return
 	}
@@ -60,18 +78,16 @@ func (s *simulation) take(how answer) {
 	if how == answerExecuted {
 		s.answers = append(s.answers, p.entry)
 	} else {
-		c, _ := s.ledger.Answer(p.entry, how)
-		s.deliver(c.frame)
+		s.answered(p.entry, how)
 	}
-	if how != answerRefused && s.up {
+	if how != answerRefused && s.up && !elsewhere {
 		s.stream = append(s.stream, p.payload)
 	}
 }
 
 func (s *simulation) answer() {
 	if len(s.answers) > 0 {
-		c, _ := s.ledger.Answer(s.answers[0], answerExecuted)
-		s.deliver(c.frame)
+		s.answered(s.answers[0], answerExecuted)
 		s.answers = s.answers[1:]
 	}
 }
@@ -86,9 +102,17 @@ func (s *simulation) read() {
 	case bool:
 		s.confirmed = true
 	case uint64:
-		s.ledger.Ponged(m)
+		list, apart := s.ledger.Ponged(m, s.connection)
+		if apart && !s.elsewhere {
+			s.Fatal("an echo is said not to come that does")
+		}
+		for _, e := range list {
+			s.deliver(e.frame)
+		}
+		s.apart = s.apart || apart
 	case string:
 		own, deliver := s.ledger.Echo(m)
+		s.apart = s.apart && own == nil
 		if s.published[m] == 0 {
 			if own != nil || !deliver {
 				s.Fatalf("%q of another: own %v, deliver %v", m, own != nil, deliver)
@@ -96,8 +120,8 @@ func (s *simulation) read() {
 			s.foreign[m]++
 			return
 		}
-		if own != nil && string(own.Payload()) != m {
-			s.Fatalf("%q is taken for %q", m, own.Payload())
+		if own != nil && string(own.frame.Payload()) != m {
+			s.Fatalf("%q is taken for %q", m, own.frame.Payload())
 		}
 		if deliver {
 			s.deliver(actors.NewFrame([]byte(m)))
@@ -106,28 +130,33 @@ func (s *simulation) read() {
 }
 
 func (s *simulation) ping() {
-	s.pings++
+	s.pings += 1 << roundBits
 	s.ledger.Pinged(s.pings)
 	s.stream = append(s.stream, s.pings)
 }
 
 func (s *simulation) interrupt() {
 	s.up, s.confirmed, s.stream = false, false, nil
-	for _, f := range s.ledger.Interrupt() {
-		s.deliver(f)
+	for _, e := range s.ledger.Interrupt() {
+		s.deliver(e.frame)
 	}
 }
 
 func (s *simulation) giveUp() {
-	for _, c := range s.ledger.GiveUp(time.Unix(s.now-1, 0)) {
-		s.deliver(c.frame)
+	for _, o := range s.ledger.GiveUp(time.Unix(s.now-1, 0)) {
+		if o.deliver {
+			s.deliver(o.frame)
+		}
 	}
 }
 
 func (s *simulation) subscribe() {
 	if !s.up {
 		s.ledger.Keep(true)
-		s.ledger.Subscribing()
+		s.connection++
+		s.pings++
+		s.ledger.Pinged(s.pings)
+		s.ledger.Subscribing(s.pings)
 		s.up = true
 		s.stream = append(s.stream, true)
 	}
@@ -135,7 +164,7 @@ func (s *simulation) subscribe() {
 
 func (s *simulation) finish() {
 	for len(s.sent) > 0 {
-		s.take(answerExecuted)
+		s.take(answerExecuted, false)
 	}
 	for len(s.answers) > 0 {
 		s.answer()
@@ -168,6 +197,7 @@ func FuzzAMessageIsDeliveredOnceHoweverRedisInterleaves(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 8, 0, 5, 1, 5, 2, 9, 6, 5, 6, 5}, []byte{0, 255, '\r', '\n'})
 	f.Add([]byte{8, 0, 9, 0, 9, 5, 3, 4, 1, 10, 5, 5, 5}, []byte{})
 	f.Add([]byte{8, 5, 0, 11, 8, 1, 5, 5, 2, 6, 5}, []byte("left and came back"))
+	f.Add([]byte{8, 5, 0, 252, 2, 248, 5, 0, 252, 2, 8, 6, 5, 7, 8, 5, 0, 1, 2, 5, 6, 5}, []byte("two servers"))
 	f.Add([]byte{8, 5, 16, 32, 48, 1, 1, 7, 4, 8, 3, 5, 5, 2, 2}, []byte("$-1\r\n{\"a\":1}"))
 	f.Fuzz(func(t *testing.T, steps, payload []byte) {
 		s := &simulation{T: t, ledger: newLedger(), published: map[string]int{}, delivered: map[string]int{}, foreign: map[string]int{}}
@@ -176,21 +206,28 @@ func FuzzAMessageIsDeliveredOnceHoweverRedisInterleaves(f *testing.F) {
 		}
 		others := 0
 		for i, step := range steps {
-			switch step % 12 {
+			op := step % 12
+			switch { // steps that came later, so that what was found before stays what it was
+			case step >= 252:
+				op = 12
+			case step >= 248:
+				op = 13
+			}
+			switch op {
 			case 0: // a few different payloads, so that equal ones are on their way together
 				s.publish("own" + string(payload[:min(len(payload), int(step/12)%4)]))
 			case 1:
-				s.take(answerExecuted)
+				s.take(answerExecuted, false)
 			case 2:
 				s.answer()
 			case 3:
-				s.take(answerRefused)
+				s.take(answerRefused, false)
 			case 4:
-				s.take(answerUnknown)
+				s.take(answerUnknown, false)
 			case 5:
 				s.read()
 			case 6:
-				if s.up && s.pings < 18 { // after 20, one that nobody answered is taken to be lost
+				if s.up && s.pings>>roundBits < 18 { // after 20, one that nobody answered is taken to be lost
 					s.ping()
 				}
 			case 7:
@@ -207,6 +244,15 @@ func FuzzAMessageIsDeliveredOnceHoweverRedisInterleaves(f *testing.F) {
 			case 11:
 				s.interrupt()
 				s.ledger.Keep(false)
+			case 12:
+				s.elsewhere = true
+				s.take(answerExecuted, true)
+			case 13: // somebody is in doubt
+				if s.up {
+					s.pings++
+					s.ledger.Pinged(s.pings)
+					s.stream = append(s.stream, s.pings)
+				}
 			}
 		}
 		s.finish()

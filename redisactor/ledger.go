@@ -20,13 +20,14 @@ type ledger struct {
 	content map[uint64]bucket
 	seed    maphash.Seed
 
-	keeping  bool   // echoes can come: the subscription is wanted
-	pings    uint64 // the number of the last PING
-	size     int    // entries in all
-	calls    int    // entries with a caller waiting
-	waiting  int    // entries that local subscribers get from the echo
-	notes    int    // entries whose echo is to be skipped
-	maxNotes int
+	keeping    bool   // echoes can come: the subscription is wanted
+	pings      uint64 // the number of the last PING
+	size       int    // entries in all
+	calls      int    // entries with a caller waiting
+	unanswered int    // those of them whose caller does not know what became of the PUBLISH
+	waiting    int    // entries that local subscribers get from the echo
+	notes      int    // entries whose echo is to be skipped
+	maxNotes   int
 }
 
 type entry struct {
@@ -35,12 +36,14 @@ type entry struct {
 	at      time.Time
 	content uint64 // its hash
 
-	reply    chan<- error
-	call     bool // the caller waits for an answer
-	gone     bool // no longer in the ledger
+	caller   caller // not the ledger's business
+	call     bool   // the caller waits: for the answer, or for the message to reach local subscribers
+	told     bool   // the caller knows what became of the PUBLISH
+	gone     bool   // no longer in the ledger
 	echo     echo
 	answer   answer
 	answered uint64 // the number of the last PING before the answer, or before the caller was given up on
+	epoch    uint64 // the connection on which the echo must come; 0: it need not
 
 	places [kinds]place
 }
@@ -64,10 +67,10 @@ const (
 	answerUnknown         // it was sent, and no answer came: Redis may have executed it, or may do so yet
 )
 
-// After this many PINGs, each sent after the answer and each answered, an echo does not come any more. A PUBLISH of
-// unknown fate may be on its way to Redis still when the first is sent. A pending one gets its answer from the publisher
-// in the end; the limit is for those that the publisher lost in a crash.
-var pongsEnough = [...]uint64{answerPending: 20, answerExecuted: 1, answerUnknown: 2}
+// After the answer to a PING that was sent after the answer to the PUBLISH, an echo does not come any more. A PUBLISH of
+// unknown fate may be on its way to Redis still when the first is sent: so many rounds of PINGs are waited for. A pending one
+// gets its answer from the publisher in the end; the limit is for those that the publisher lost in a crash.
+var roundsEnough = [...]uint64{answerPending: 20, answerUnknown: 2}
 
 // maxNotes is how many echoes to skip one hub remembers at most; beyond it the oldest is forgotten, and its message
 // reaches local subscribers twice if its echo comes all the same.
@@ -76,12 +79,6 @@ const maxNotes = 65536
 // bucket holds the entries of one content hash that an echo can match.
 type bucket struct{ awaited, noted queue }
 
-// call is a caller to be answered.
-type call struct {
-	reply chan<- error
-	frame *actors.Frame // to be delivered locally first; nil: it has been already
-}
-
 func newLedger() *ledger {
 	return &ledger{content: make(map[uint64]bucket), seed: maphash.MakeSeed(), maxNotes: maxNotes}
 }
@@ -89,15 +86,16 @@ func newLedger() *ledger {
 // Empty reports whether there is nothing to wait for: no caller, no answer, no echo.
 func (l *ledger) Empty() bool { return l.size == 0 }
 
-// Enter adds a message that is about to be published. With await local subscribers get it from its echo, else they have
-// it already.
-func (l *ledger) Enter(frame *actors.Frame, reply chan<- error, at time.Time, await bool) *entry {
+// Enter adds a message that is about to be published. With an epoch local subscribers get it from its echo, which must come
+// on that connection, else they have it already; expect says that the echo must come all the same.
+func (l *ledger) Enter(frame *actors.Frame, at time.Time, await bool, epoch uint64) *entry {
 	l.last++
-	e := &entry{id: l.last, frame: frame, content: maphash.Bytes(l.seed, frame.Payload()), reply: reply, at: at, call: true}
+	e := &entry{id: l.last, frame: frame, content: maphash.Bytes(l.seed, frame.Payload()), at: at, call: true, epoch: epoch}
 	l.all.add(inAll, e)
 	l.callers.add(inCallers, e)
 	l.size++
 	l.calls++
+	l.unanswered++
 	if await {
 		l.move(e, echoAwaited)
 	} else {
@@ -106,39 +104,46 @@ func (l *ledger) Enter(frame *actors.Frame, reply chan<- error, at time.Time, aw
 	return e
 }
 
-// Answer notes what became of a PUBLISH. The frame returned is to be delivered locally now; ok says that the caller has
-// yet to be answered.
-func (l *ledger) Answer(e *entry, a answer) (c call, ok bool) {
+// Answer notes what became of a PUBLISH. deliver says that its message is to be delivered locally now; tell that the caller
+// has yet to be told.
+func (l *ledger) Answer(e *entry, a answer) (deliver, tell bool) {
 	if e.answer != answerPending {
-		return call{}, false
+		return false, false
 	}
 	e.answer, e.answered = a, l.pings
-	if a != answerExecuted && e.echo == echoAwaited {
-		c.frame = e.frame
+	deliver, tell = a != answerExecuted && e.echo == echoAwaited, !e.told
+	l.tell(e)
+	if deliver {
 		l.move(e, echoNoted)
 	}
 	if a == answerRefused || e.echo == echoNoted && !l.keeping {
 		l.move(e, echoSettled)
 	}
-	c.reply, ok = e.reply, e.call
-	l.hangUp(e)
-	return c, ok
+	l.tidy(e)
+	return deliver, tell
+}
+
+// overdue is an entry whose caller is given up on.
+type overdue struct {
+	*entry
+	deliver, tell bool // as with Answer
 }
 
 // GiveUp ends the wait of callers whose message was entered at or before the given time.
-func (l *ledger) GiveUp(before time.Time) []call {
-	var calls []call
+func (l *ledger) GiveUp(before time.Time) (list []overdue) {
 	for e := l.callers.first; e != nil && !e.at.After(before); e = l.callers.first {
-		c := call{reply: e.reply}
-		if e.echo == echoAwaited {
-			c.frame = e.frame
+		o := overdue{e, e.echo == echoAwaited, !e.told}
+		if o.tell {
+			e.answered = l.pings
+		}
+		l.tell(e)
+		if o.deliver {
 			l.move(e, echoNoted)
 		}
-		e.answered = l.pings
-		l.hangUp(e)
-		calls = append(calls, c)
+		l.tidy(e)
+		list = append(list, o)
 	}
-	return calls
+	return list
 }
 
 // Oldest is when the message was entered whose caller has waited longest.
@@ -149,10 +154,10 @@ func (l *ledger) Oldest() (at time.Time, ok bool) {
 	return l.callers.first.at, true
 }
 
-// Echo takes a message that Redis sent. own is this hub's frame, if it published one like it; deliver says that local
+// Echo takes a message that Redis sent. own is this hub's entry, if it published one like it; deliver says that local
 // subscribers do not have it. Of two entries with equal content it takes the one that local subscribers wait for: which of
 // two equal echoes is whose nobody can tell, and it does not matter.
-func (l *ledger) Echo(payload string) (own *actors.Frame, deliver bool) {
+func (l *ledger) Echo(payload string) (own *entry, deliver bool) {
 	b := l.content[maphash.String(l.seed, payload)]
 	e, n := b.awaited.find(payload), b.noted.find(payload)
 	switch {
@@ -161,31 +166,41 @@ func (l *ledger) Echo(payload string) (own *actors.Frame, deliver bool) {
 		// would be taken for somebody else's: so what is still to come is the younger one's, to be skipped.
 		l.move(n, echoSettled)
 		l.move(e, echoNoted)
-		return e.frame, true
+		return e, true
 	case e != nil:
 		l.move(e, echoSettled)
-		return e.frame, true
+		return e, true
 	case n != nil:
 		l.move(n, echoSettled)
-		return n.frame, false
+		return n, false
 	}
 	return nil, true
 }
 
 // Interrupt is for when echoes may have been missed: it returns what awaited one, in publish order, to be delivered
 // locally now, and notes the echoes, which may come all the same.
-func (l *ledger) Interrupt() []*actors.Frame {
-	if l.waiting == 0 {
-		return nil
-	}
-	frames := make([]*actors.Frame, 0, l.waiting)
+func (l *ledger) Interrupt() (list []*entry) {
 	for e := range l.all.entries {
+		e.epoch = 0
 		if e.echo == echoAwaited {
-			frames = append(frames, e.frame)
+			list = append(list, e)
 			l.move(e, echoNoted)
 		}
 	}
-	return frames
+	return list
+}
+
+// Doubtful is the first entry that Redis has executed and whose echo local subscribers still wait for; 0: there is none.
+func (l *ledger) Doubtful() (id uint64) {
+	if l.waiting == 0 {
+		return 0
+	}
+	for e := range l.all.entries {
+		if e.echo == echoAwaited && e.answer == answerExecuted {
+			return e.id
+		}
+	}
+	return 0
 }
 
 // Keep says whether echoes can come at all. While they cannot, only what is still unanswered stays in the ledger.
@@ -196,21 +211,40 @@ func (l *ledger) Keep(on bool) {
 	}
 }
 
-// Subscribing is for right before a new subscription is asked for: what Redis has executed by now it will not send there.
-func (l *ledger) Subscribing() {
-	l.drop(func(e *entry) bool { return e.answer == answerExecuted })
+// Subscribing is for right before what comes on a new subscription: what Redis had executed before the SUBSCRIBE, which has
+// the number n, it will not send there.
+func (l *ledger) Subscribing(n uint64) {
+	l.drop(func(e *entry) bool { return e.answer == answerExecuted && e.answered < n })
 }
 
-// Pinged is for right before PING number n is sent.
+// Pinged is for right before PING number n is sent, or a SUBSCRIBE of that number.
 func (l *ledger) Pinged(n uint64) { l.pings = max(l.pings, n) }
 
-// Ponged is for when its answer has come, after whatever Redis sent before it. An answer to a PING that Pinged was not
-// called for says nothing.
-func (l *ledger) Ponged(n uint64) {
+// Ponged is for when its answer has come on the connection of that epoch, after whatever Redis sent before it. An answer to a
+// PING that Pinged was not called for says nothing. It returns what is to be delivered locally now, since its echo cannot
+// come. apart says that an echo that had to come on this connection has not.
+func (l *ledger) Ponged(n, epoch uint64) (list []*entry, apart bool) {
 	if n > l.pings {
-		return
+		return nil, false
 	}
-	l.drop(func(e *entry) bool { return !e.call && n >= e.answered+pongsEnough[e.answer] })
+	for e := range l.all.entries {
+		switch {
+		case e.answer != answerExecuted || n <= e.answered || e.epoch != epoch:
+		case e.echo == echoAwaited:
+			list, apart = append(list, e), true
+			e.epoch, e.answered = 0, n // for one more PING, should it have a long way
+			l.move(e, echoNoted)
+		case e.echo == echoNoted:
+			apart = true
+		}
+	}
+	l.drop(func(e *entry) bool {
+		if e.answer == answerExecuted {
+			return n > e.answered
+		}
+		return !e.call && n>>roundBits >= e.answered>>roundBits+roundsEnough[e.answer]
+	})
+	return list, apart
 }
 
 // drop forgets those entries for which which says so; never one that local subscribers wait for.
@@ -234,14 +268,12 @@ func (l *ledger) forget(e *entry) {
 	l.tidy(e)
 }
 
-// hangUp ends the call of e, and e with it when nothing else keeps it.
-func (l *ledger) hangUp(e *entry) {
-	if e.call {
-		e.call, e.reply = false, nil
-		l.callers.remove(inCallers, e)
-		l.calls--
+// tell notes that the caller of e knows what became of the PUBLISH.
+func (l *ledger) tell(e *entry) {
+	if !e.told {
+		e.told = true
+		l.unanswered--
 	}
-	l.tidy(e)
 }
 
 // move changes what becomes of e's echo and keeps the index and the counts in step.
@@ -287,8 +319,14 @@ func (l *ledger) forgetOldest() {
 	}
 }
 
-// tidy takes e out when it has neither caller, nor answer, nor echo to come.
+// tidy ends the call of e when it has what it waits for, and takes e out when it has neither caller, nor answer, nor echo to
+// come.
 func (l *ledger) tidy(e *entry) {
+	if e.call && e.told && e.echo != echoAwaited {
+		e.call = false
+		l.callers.remove(inCallers, e)
+		l.calls--
+	}
 	if e.gone || e.call || e.answer == answerPending || e.echo != echoSettled {
 		return
 	}

@@ -20,18 +20,22 @@ type model struct {
 }
 
 type modelEntry struct {
-	entry     *entry
-	text      string
-	at        int
-	call      bool
-	echo      echo
-	answer    answer
-	pongsLeft uint64 // PING numbers from this one on say that no echo comes
+	entry    *entry
+	text     string
+	at       int
+	told     bool
+	echo     echo
+	answer   answer
+	answered uint64
+	epoch    uint64
 }
+
+// call reports whether the caller waits.
+func (e *modelEntry) call() bool { return !e.told || e.echo == echoAwaited }
 
 func (m *model) tidy() {
 	m.entries = slices.DeleteFunc(m.entries, func(e *modelEntry) bool {
-		return !e.call && e.answer != answerPending && e.echo == echoSettled
+		return !e.call() && e.answer != answerPending && e.echo == echoSettled
 	})
 }
 
@@ -51,7 +55,7 @@ func (m *model) drop(which func(*modelEntry) bool) {
 	for _, e := range m.entries {
 		if e.echo != echoAwaited && which(e) {
 			e.echo = echoSettled
-			if !e.call && e.answer == answerPending {
+			if !e.call() && e.answer == answerPending {
 				e.answer = answerUnknown
 			}
 		}
@@ -63,14 +67,14 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, m, now := newLedger(), &model{}, 0
 		at := func(n int) time.Time { return time.Unix(int64(n), 0) }
-		texts := rapid.SampledFrom([]string{"a", "b", "c"})
+		texts, epochs := rapid.SampledFrom([]string{"a", "b", "c"}), rapid.Uint64Range(0, 2)
 		var entered []*entry
 		t.Repeat(map[string]func(*rapid.T){
 			"enter": func(t *rapid.T) {
 				now++
-				text, await := texts.Draw(t, "text"), rapid.Bool().Draw(t, "await")
-				entered = append(entered, l.Enter(actors.NewFrame([]byte(text)), nil, at(now), await))
-				e := &modelEntry{entry: entered[len(entered)-1], text: text, at: now, call: true, echo: echoAwaited}
+				text, await, epoch := texts.Draw(t, "text"), rapid.Bool().Draw(t, "await"), epochs.Draw(t, "epoch")
+				entered = append(entered, l.Enter(actors.NewFrame([]byte(text)), at(now), await, epoch))
+				e := &modelEntry{entry: entered[len(entered)-1], text: text, at: now, echo: echoAwaited, epoch: epoch}
 				if !await {
 					m.note(e)
 				}
@@ -81,50 +85,46 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 					t.Skip("nothing was published")
 				}
 				of, a := rapid.SampledFrom(entered).Draw(t, "entry"), answer(rapid.IntRange(1, 3).Draw(t, "answer"))
-				c, ok := l.Answer(of, a)
+				deliver, tell := l.Answer(of, a)
 				i := slices.IndexFunc(m.entries, func(e *modelEntry) bool { return e.entry == of && e.answer == answerPending })
 				if i < 0 {
-					if ok || c.frame != nil {
+					if deliver || tell {
 						t.Fatal("an entry that is not pending was answered")
 					}
 					return
 				}
 				e := m.entries[i]
-				deliver := e.echo == echoAwaited && a != answerExecuted
-				if deliver {
+				want := e.echo == echoAwaited && a != answerExecuted
+				if want {
 					m.note(e)
 				}
 				if a == answerRefused || e.echo == echoNoted && !m.keeping {
 					e.echo = echoSettled
 				}
-				if (c.frame != nil) != deliver || ok != e.call {
-					t.Fatalf("answer: deliver %v, caller %v", c.frame != nil, ok)
+				if deliver != want || tell == e.told {
+					t.Fatalf("answer: deliver %v, tell %v", deliver, tell)
 				}
-				e.answer, e.call, e.pongsLeft = a, false, m.pings+pongsEnough[a]
+				e.answer, e.told, e.answered = a, true, m.pings
 				m.tidy()
 			},
 			"give up": func(t *rapid.T) {
 				limit := rapid.IntRange(0, now).Draw(t, "before")
 				var want []string
 				for _, e := range m.entries {
-					if !e.call || e.at > limit {
+					if !e.call() || e.at > limit {
 						continue
 					}
-					text := ""
+					want = append(want, fmt.Sprint(e.text, e.echo == echoAwaited, !e.told))
 					if e.echo == echoAwaited {
-						text = e.text
 						m.note(e)
 					}
-					want = append(want, text)
-					e.call, e.pongsLeft = false, m.pings+pongsEnough[answerPending]
+					if !e.told {
+						e.told, e.answered = true, m.pings
+					}
 				}
 				var got []string
-				for _, c := range l.GiveUp(at(limit)) {
-					if c.frame == nil {
-						got = append(got, "")
-						continue
-					}
-					got = append(got, string(c.frame.Payload()))
+				for _, o := range l.GiveUp(at(limit)) {
+					got = append(got, fmt.Sprint(string(o.frame.Payload()), o.deliver, o.tell))
 				}
 				if !slices.Equal(got, want) {
 					t.Fatalf("gave up on %q, not %q", got, want)
@@ -151,10 +151,11 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 			},
 			"interrupt": func(t *rapid.T) {
 				var got, want []string
-				for _, f := range l.Interrupt() {
-					got = append(got, string(f.Payload()))
+				for _, e := range l.Interrupt() {
+					got = append(got, string(e.frame.Payload()))
 				}
 				for _, e := range m.entries {
+					e.epoch = 0
 					if e.echo == echoAwaited {
 						want = append(want, e.text)
 						m.note(e)
@@ -164,9 +165,10 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 					t.Fatalf("interrupted %q, not %q", got, want)
 				}
 			},
-			"subscribing": func(*rapid.T) {
-				l.Subscribing()
-				m.drop(func(e *modelEntry) bool { return e.answer == answerExecuted })
+			"subscribing": func(t *rapid.T) {
+				n := rapid.Uint64Range(0, m.pings+1).Draw(t, "n")
+				l.Subscribing(n)
+				m.drop(func(e *modelEntry) bool { return e.answer == answerExecuted && e.answered < n })
 			},
 			"keep": func(t *rapid.T) {
 				m.keeping = rapid.Bool().Draw(t, "on")
@@ -175,16 +177,49 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 					m.drop(func(e *modelEntry) bool { return e.answer != answerPending })
 				}
 			},
-			"ping": func(*rapid.T) { m.pings++; l.Pinged(m.pings) },
-			"pong": func(t *rapid.T) {
-				n := rapid.Uint64Range(0, m.pings+1).Draw(t, "n")
-				l.Ponged(n)
-				if n <= m.pings {
-					m.drop(func(e *modelEntry) bool { return !e.call && n >= e.pongsLeft })
+			"ping": func(t *rapid.T) {
+				if m.pings++; rapid.Bool().Draw(t, "next round") {
+					m.pings = (m.pings>>roundBits + 1) << roundBits
 				}
+				l.Pinged(m.pings)
+			},
+			"pong": func(t *rapid.T) {
+				n, epoch := rapid.Uint64Range(0, m.pings+1).Draw(t, "n"), epochs.Draw(t, "epoch")
+				var got, want []string
+				list, apart := l.Ponged(n, epoch)
+				for _, e := range list {
+					got = append(got, string(e.frame.Payload()))
+				}
+				if n > m.pings {
+					if len(got) > 0 || apart {
+						t.Fatal("an answer to no PING says something")
+					}
+					return
+				}
+				missing := false
+				for _, e := range m.entries {
+					proven := e.answer == answerExecuted && n > e.answered && e.epoch == epoch
+					missing = missing || proven && e.echo != echoSettled
+					if proven && e.echo == echoAwaited {
+						want = append(want, e.text)
+						e.epoch, e.answered = 0, n
+						m.note(e)
+					}
+				}
+				if !slices.Equal(got, want) || apart != missing {
+					t.Fatalf("without an echo are %q, apart %v; not %q, %v", got, apart, want, missing)
+				}
+				m.drop(func(e *modelEntry) bool {
+					switch e.answer {
+					case answerExecuted:
+						return n > e.answered
+					default:
+						return !e.call() && n>>roundBits >= e.answered>>roundBits+roundsEnough[e.answer]
+					}
+				})
 			},
 			"": func(t *rapid.T) {
-				waiting, notes, calls := 0, 0, 0
+				waiting, notes, calls, unanswered := 0, 0, 0, 0
 				for _, e := range m.entries {
 					if e.echo == echoAwaited {
 						waiting++
@@ -192,11 +227,14 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 					if e.echo == echoNoted {
 						notes++
 					}
-					if e.call {
+					if e.call() {
 						calls++
 					}
+					if !e.told {
+						unanswered++
+					}
 				}
-				if l.size != len(m.entries) || l.waiting != waiting || l.notes != notes || l.calls != calls {
+				if l.size != len(m.entries) || l.waiting != waiting || l.notes != notes || l.calls != calls || l.unanswered != unanswered {
 					t.Fatalf("ledger: %d entries, %d waiting, %d notes, %d calls; model: %d, %d, %d, %d",
 						l.size, l.waiting, l.notes, l.calls, len(m.entries), waiting, notes, calls)
 				}
@@ -244,12 +282,12 @@ func TestEqualPayloadsOfTwoInstancesWorkOutByCount(t *testing.T) {
 		payload := []byte("tick")
 		for range own {
 			await := rapid.Bool().Draw(t, "await")
-			id := l.Enter(actors.NewFrame(payload), nil, time.Time{}, await)
+			id := l.Enter(actors.NewFrame(payload), time.Time{}, await, 1)
 			if !await {
 				delivered++
 			}
 			if rapid.Bool().Draw(t, "answered") {
-				if c, _ := l.Answer(id, rapid.SampledFrom([]answer{answerExecuted, answerUnknown}).Draw(t, "answer")); c.frame != nil {
+				if deliver, _ := l.Answer(id, rapid.SampledFrom([]answer{answerExecuted, answerUnknown}).Draw(t, "answer")); deliver {
 					delivered++
 				}
 			}
@@ -274,7 +312,7 @@ func TestNotesBeyondTheLimitAreForgottenOldestFirst(t *testing.T) {
 	l.maxNotes = 3
 	l.Keep(true)
 	for i := range 5 {
-		id := l.Enter(actors.NewFrame(fmt.Append(nil, i)), nil, time.Time{}, false)
+		id := l.Enter(actors.NewFrame(fmt.Append(nil, i)), time.Time{}, false, 0)
 		l.Answer(id, answerUnknown)
 	}
 	for i := range 5 {
@@ -290,17 +328,17 @@ func TestNotesBeyondTheLimitAreForgottenOldestFirst(t *testing.T) {
 func TestALedgerThatIsUsedForLongStaysSmall(t *testing.T) {
 	l := newLedger()
 	l.Keep(true)
-	first := l.Enter(actors.NewFrame([]byte("never answered")), nil, time.Time{}, true)
+	first := l.Enter(actors.NewFrame([]byte("never answered")), time.Time{}, true, 1)
 	for i := range 100_000 {
 		payload := fmt.Append(nil, i%1000)
-		id := l.Enter(actors.NewFrame(payload), nil, time.Time{}, true)
+		id := l.Enter(actors.NewFrame(payload), time.Time{}, true, 1)
 		l.Echo(string(payload))
 		l.Answer(id, answerExecuted)
 	}
 	if l.size != 1 || l.all.first != first || l.all.last != first || len(l.content) != 1 {
 		t.Errorf("%d entries, %d buckets", l.size, len(l.content))
 	}
-	if c, ok := l.Answer(first, answerRefused); !ok || c.frame == nil || !l.Empty() {
+	if deliver, tell := l.Answer(first, answerRefused); !tell || !deliver || !l.Empty() {
 		t.Error("the entry that waited was lost")
 	}
 }

@@ -35,7 +35,7 @@ type link struct {
 	users   int            // guarded by the directory's lock
 
 	epochs  atomic.Uint64 // number of the last subscription connection
-	numbers atomic.Uint64 // number of the last PING
+	numbers atomic.Uint64 // of the last PING or SUBSCRIBE; the subscriber's alone to change
 	looking atomic.Bool   // a look is on its way to the subscriber
 	resting atomic.Bool   // the subscriber waits before it tries again
 
@@ -47,33 +47,8 @@ type link struct {
 	members               map[string][]*member
 }
 
-// member is one hub's subscription, from its first Subscribe to the matching Unsubscribe. A list of members is never
-// changed in place, so the reader may go through it without the lock.
-type member struct {
-	channel string
-	to      *actor.PID
-
-	// The connection this member is served by, and the answer to a PING from which on: what was on the connection before
-	// may be an echo of something the hub was through with when it subscribed.
-	epoch, from atomic.Uint64
-	told        atomic.Uint64 // the epoch for which it was told that Redis confirmed
-	curious     atomic.Bool   // it wants to know of PINGs
-
-	credits chan struct{} // one in it for each message the hub has not admitted yet
-	gone    chan struct{} // closed when the subscription ends, so that the reader waits for no credit of it
-}
-
-// backlogged is how many messages of one hub may be on their way from the reader to the hub's Gate.
-const backlogged = 256
-
 // respawnAfter is how soon a root actor that failed is followed by a new one.
 const respawnAfter = 100 * time.Millisecond
-
-func newMember(channel string, to *actor.PID) *member {
-	return &member{channel: channel, to: to, credits: make(chan struct{}, backlogged), gone: make(chan struct{})}
-}
-
-func (m *member) release() { <-m.credits }
 
 // acquire returns the link of client, made on first use. Each acquire needs one release.
 func acquire(system *actor.ActorSystem, client *redis.Client, log *slog.Logger) *link {
@@ -179,7 +154,7 @@ func (l *link) leave(m *member) {
 		l.members[m.channel] = rest
 	}
 	l.mu.Unlock()
-	close(m.gone)
+	m.leave()
 	l.look()
 }
 
@@ -200,6 +175,12 @@ func (l *link) all() (ms []*member, channels []string) {
 	return ms, channels
 }
 
+// roundBits are those of a PING's number that say which one it is of its round. A round begins every 3 s, with the PING that is
+// sent whether or not somebody wants one; what is sent for a reason follows it at once, or many times.
+const roundBits = 20
+
+func (l *link) round() { l.numbers.Store((l.numbers.Load()>>roundBits + 1) << roundBits) }
+
 // look asks the subscriber to compare what it does with who is a member. One such message in its mailbox is enough; if
 // it does not run yet, it looks when it starts.
 func (l *link) look() { l.tell(&look{}, &l.looking) }
@@ -210,6 +191,15 @@ func (l *link) alive(since time.Time) {
 		l.tell(&alive{since}, nil)
 	}
 }
+
+// doubt has the subscriber find out whether what was published has an echo still to come.
+func (l *link) doubt() { l.tell(&doubt{}, nil) }
+
+// apart tells the subscriber that on this connection it has not.
+func (l *link) apart(epoch uint64) { l.tell(&apart{epoch}, nil) }
+
+// together tells it that echoes come again.
+func (l *link) together() { l.tell(&together{}, nil) }
 
 func (l *link) tell(message any, once *atomic.Bool) {
 	l.mu.Lock()

@@ -35,8 +35,8 @@ type pipeline struct {
 type wired struct {
 	*redis.IntCmd
 	sent atomic.Bool
-	done bool  // Redis answered, or will not any more
-	err  error // then
+	done atomic.Bool // Redis answered, or will not any more; a hook may go on without waiting for that
+	err  error       // then
 }
 
 // NoRetry keeps go-redis from sending the pipeline again when the answer does not come: everybody would get the message twice.
@@ -50,7 +50,7 @@ func (w *wired) Args() []any {
 
 // newPipeline makes the commands for jobs. What they consist of is allocated for all together where it can be.
 func newPipeline(ctx context.Context, via *redis.Client, jobs []job) *pipeline {
-	p := &pipeline{via, ctx, make([]redis.Cmder, len(jobs)), make([]wired, len(jobs))}
+	p := &pipeline{via: via, ctx: ctx, commands: make([]redis.Cmder, len(jobs)), wired: make([]wired, len(jobs))}
 	args := make([]any, 3*len(jobs))
 	var channel any
 	for i, j := range jobs {
@@ -95,8 +95,9 @@ func (p *pipeline) send(ctx context.Context, commands []redis.Cmder) error {
 	_ = pipe.BatchProcess(ctx, out...)
 	_, err := pipe.Exec(ctx)
 	for _, c := range out {
-		if w, ok := c.(*wired); ok && !w.done {
-			w.done, w.err = w.sent.Load(), w.Err()
+		if w, ok := c.(*wired); ok && w.sent.Load() && !w.done.Load() {
+			w.err = w.Err()
+			w.done.Store(true)
 		}
 	}
 	return err
@@ -120,8 +121,8 @@ func (p *pipeline) outcome(i int, failure error) (answer, error) {
 	w := &p.wired[i]
 	switch {
 	case !w.sent.Load(): // go-redis leaves some such commands without an error
-		return answerRefused, cmp.Or(failure, w.Err(), errNotSent)
-	case !w.done:
+		return answerRefused, cmp.Or(failure, errNotSent)
+	case !w.done.Load():
 		return answerUnknown, cmp.Or(failure, errNoAnswer)
 	case w.err == nil:
 		return answerExecuted, nil

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// answerWithin is how long a Publish waits for Redis before its caller is told that it was delivered locally only.
-	answerWithin = actors.PublishTimeout
+	// answerWithin is how long a Publish waits for Redis before its caller is told that it was delivered locally only: a
+	// little less than the caller waits, so that the message has its place in this hub's order by then.
+	answerWithin = actors.PublishTimeout - 100*time.Millisecond
 
 	maxQueued      = 65536    // messages that wait for a pipeline; more are refused at once
 	maxQueuedBytes = 64 << 20 // and their bytes; one message alone may be longer
@@ -22,7 +23,7 @@ const (
 )
 
 var (
-	errNoAnswer  = errors.New("wskit: redis did not answer a PUBLISH within 2 s")
+	errNoAnswer  = errors.New("wskit: redis did not answer a PUBLISH in time")
 	errQueueFull = errors.New("wskit: too many messages wait for redis")
 	errNotSent   = errors.New("wskit: the message was not sent to redis")
 	errCrashed   = errors.New("wskit: the link to redis crashed or stopped")

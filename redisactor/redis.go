@@ -14,7 +14,6 @@ package redisactor
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -57,11 +56,13 @@ type books struct {
 	link    *link // nil before the first start and after the stop
 	jobs    []job // for the publisher, as soon as what waits in the mailbox has been looked at
 
-	wanted    int     // Subscribes without Unsubscribe
-	member    *member // nil while there are none
-	confirmed bool    // Redis confirmed the subscription, and it was not lost since
-	ended     uint64  // epoch of the last connection that was lost
-	outage    bool    // trouble was reported, and things have not been well since
+	wanted    int       // Subscribes without Unsubscribe
+	member    *member   // nil while there are none
+	confirmed bool      // Redis confirmed the subscription, and it was not lost since
+	on        uint64    // on the connection of this epoch
+	ended     uint64    // epoch of the last connection that was lost
+	apart     bool      // echoes do not come, though Redis confirmed: own messages are not kept waiting for them
+	outage    time.Time // since when there is trouble, which was reported; zero: all is well
 
 	drain   *actors.Drain // nil until the hub stops
 	lingers bool          // all is answered, and late echoes get a last chance
@@ -74,15 +75,17 @@ type redisActor struct {
 	self    *actor.PID
 	origin  *origin
 	overdue *time.Timer // for the caller who waits longest; nil: nobody waits
+	doubt   *time.Timer // for an echo that is late; nil: none is
 	draining,
 	lingering *time.Timer
 }
 
 // To itself, from its timers, its gate and publish.
 type (
-	overdue   struct{}
+	timeIsUp  struct{}
+	doubtful  struct{ last uint64 }
 	drainOver struct{}
-	room      struct{}
+	attend    struct{}
 	sendOff   struct{}
 )
 
@@ -97,33 +100,43 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		a.sendOff()
 	case *answered:
 		a.answered(m.results)
-	case *room:
-		a.gate.pump()
-	case *overdue:
+	case *attend:
+		a.gate.attended()
+	case *timeIsUp:
 		a.giveUp(time.Now())
+	case *doubtful:
+		a.doubtful(m.last)
 	case *actors.Subscribe:
 		a.subscribe()
 	case *actors.Unsubscribe:
 		a.unsubscribe()
 	case *subscribing:
 		if m.member == a.member {
-			a.ledger.Subscribing()
+			a.ledger.Subscribing(m.n)
 		}
 	case *confirmed:
 		if m.member == a.member && m.epoch > a.ended {
-			a.confirm()
+			a.confirm(m.epoch)
+		}
+	case *refused:
+		if m.member == a.member && m.epoch > a.ended {
+			a.trouble(fmt.Errorf("wskit: redis refuses the subscription: %w", m.err))
 		}
 	case *lost:
 		if m.member == a.member && m.epoch > a.ended {
 			a.lost(m.epoch, m.err)
+		}
+	case *missed:
+		if m.member == a.member {
+			a.missed(m.n)
 		}
 	case *pinging:
 		if m.member == a.member {
 			a.ledger.Pinged(m.n)
 		}
 	case *ponged:
-		if m.member == a.member {
-			a.ledger.Ponged(m.n)
+		if m.member == a.member && m.epoch > a.ended {
+			a.ponged(m.n, m.epoch)
 		}
 	case *actors.Drain:
 		a.startDrain(m)
@@ -159,22 +172,26 @@ func (a *redisActor) fenced(fn func()) {
 func (a *redisActor) start() {
 	if a.link == nil {
 		self, system := a.self, a.hub.System
-		a.gate.more = func() { system.Root.Send(self, &room{}) }
+		a.gate.attend = func() { system.Root.Send(self, &attend{}) }
 		a.link = acquire(a.hub.System, a.client, a.log())
 		return
 	}
 	// The message that the crash came with is gone and may have been anything: take it for a lost subscription. The
 	// connection has not changed, so the echoes come all the same.
 	if a.confirmed {
-		a.interrupt(errRestarted)
+		a.interrupt()
+		a.gap(errRestarted)
 	}
 	if a.member != nil {
 		a.member.told.Store(0)
 		a.link.look()
 	}
-	a.gate.pump()
+	a.gate.attended()
 	a.sendOff()
 	a.arm()
+	if a.ledger.Doubtful() > 0 {
+		a.armDoubt()
+	}
 	a.setDrainTimers()
 }
 
@@ -182,7 +199,7 @@ func (a *redisActor) stop() {
 	a.sendOff()
 	a.finish()
 	a.drained = true
-	a.hangUp()
+	a.hangUp(time.Now(), actors.ErrHubStopped)
 	a.leave()
 	if a.link != nil {
 		a.link.release()
@@ -191,7 +208,7 @@ func (a *redisActor) stop() {
 }
 
 func (a *redisActor) stopTimers() {
-	for _, t := range []*time.Timer{a.overdue, a.draining, a.lingering} {
+	for _, t := range []*time.Timer{a.overdue, a.doubt, a.draining, a.lingering} {
 		if t != nil {
 			t.Stop()
 		}
@@ -210,14 +227,17 @@ func (a *redisActor) message(m *message) {
 		return
 	}
 	own, deliver := a.ledger.Echo(m.payload)
+	if own != nil && a.apart {
+		a.together()
+	}
 	if !deliver {
 		return
 	}
 	credit = nil
 	if own != nil {
-		a.gate.deliver(own, true, m.member)
+		a.gate.deliver(own.frame, own, m.member)
 	} else {
-		a.gate.deliver(m.frame(), false, m.member)
+		a.gate.deliver(m.frame(), nil, m.member)
 	}
 }
 
@@ -226,7 +246,7 @@ func (a *redisActor) subscribe() {
 		return
 	}
 	a.ledger.Keep(true)
-	a.member = newMember(a.channel, a.self)
+	a.member = newMember(a.channel, a.self, a.hub.System.Root.Send)
 	a.link.join(a.member)
 }
 
@@ -245,13 +265,24 @@ func (a *redisActor) leave() {
 		return
 	}
 	a.link.leave(a.member)
-	a.member, a.confirmed, a.outage = nil, false, false
+	a.member, a.confirmed, a.apart, a.outage = nil, false, false, time.Time{}
 	a.flush()
 	a.ledger.Keep(false)
 }
 
-func (a *redisActor) confirm() {
-	a.outage = false
+// epoch is the connection that echoes come on; 0: none.
+func (a *redisActor) epoch() uint64 {
+	if !a.confirmed {
+		return 0
+	}
+	return a.on
+}
+
+func (a *redisActor) confirm(epoch uint64) {
+	a.on = epoch
+	if !a.apart {
+		a.well()
+	}
 	if !a.confirmed {
 		a.confirmed = true
 		a.gate.tell(&actors.Subscribed{Channel: a.channel})
@@ -260,44 +291,62 @@ func (a *redisActor) confirm() {
 
 func (a *redisActor) lost(epoch uint64, err error) {
 	a.ended = epoch
-	if a.confirmed {
-		a.interrupt(err)
+	switch {
+	case a.confirmed && a.apart && errors.Is(err, errApart): // it was told that echoes do not come there
+		a.interrupt()
+	case a.confirmed:
+		a.interrupt()
+		a.gap(err)
+	default:
+		a.trouble(err)
+	}
+}
+
+// interrupt is for when there may be no echoes any more. What awaits one is delivered now.
+func (a *redisActor) interrupt() {
+	a.confirmed = false
+	a.flush()
+}
+
+// missed is for when messages have come that this hub had no room for, its own among them.
+func (a *redisActor) missed(n int) {
+	a.flush()
+	a.gate.report(fmt.Errorf("%w: %d were left out, which came faster than this hub takes them", actors.ErrRedisGap, n))
+}
+
+// ponged delivers what a PING's answer has shown to have no echo.
+func (a *redisActor) ponged(n, epoch uint64) {
+	list, apart := a.ledger.Ponged(n, epoch)
+	for _, e := range list {
+		a.deliverOwn(e)
+	}
+	if !apart {
 		return
 	}
-	a.trouble(err)
+	if !a.apart {
+		a.apart = true
+		a.gap(errApart)
+	}
+	a.link.apart(epoch)
 }
 
-// interrupt is for when messages of others may have been missed.
-func (a *redisActor) interrupt(cause error) {
-	a.confirmed, a.outage = false, true
-	a.flush()
-	a.gate.report(fmt.Errorf("%w: %w", actors.ErrRedisGap, cause))
-}
-
-func (a *redisActor) deliverOwn(frame *actors.Frame) { a.gate.deliver(frame, true, nil) }
-
-func (a *redisActor) flush() {
-	for _, f := range a.ledger.Interrupt() {
-		a.deliverOwn(f)
+func (a *redisActor) together() {
+	a.apart = false
+	a.link.together()
+	if a.confirmed {
+		a.well()
 	}
 }
 
-// trouble reports err, unless things were known to be bad.
-func (a *redisActor) trouble(err error) {
-	if !a.outage {
-		a.outage = true
-		a.gate.report(err)
+func (a *redisActor) deliverOwn(e *entry) { a.gate.deliver(e.frame, e, nil) }
+
+func (a *redisActor) flush() {
+	for _, e := range a.ledger.Interrupt() {
+		a.deliverOwn(e)
 	}
 }
 
 func (a *redisActor) after(d time.Duration, message any) *time.Timer {
 	self, system := a.self, a.hub.System
 	return time.AfterFunc(d, func() { system.Root.Send(self, message) })
-}
-
-func (b *books) log() *slog.Logger {
-	if b.hub.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return b.hub.Log
 }

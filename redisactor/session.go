@@ -3,6 +3,7 @@ package redisactor
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -33,20 +34,28 @@ type session struct {
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
 	once   sync.Once
+	heard  atomic.Int64 // when something was last read
 
-	heard, resumed atomic.Int64 // when something was last read, and when the reader last had waited for a hub
-	busy           atomic.Bool  // the reader waits for a hub, not for Redis
-
-	mu   sync.Mutex
-	todo []request
-	wake chan struct{}
+	mu     sync.Mutex
+	todo   []request
+	wake   chan struct{}
+	unsaid []*question // written, or about to be, and not answered yet, in order
 }
 
 // request is something to write; in this order.
 type request struct {
 	unsubscribe []string
 	ping        uint64 // 0: none
+	by          string // the PING is a SUBSCRIBE to this channel, which is subscribed to; "": it is a PING
 	subscribe   []string
+}
+
+// question is a command that Redis has yet to answer: with a word for each channel, with a pong, or with one error for
+// all of it. On a connection answers come in the order of the commands, and an error does not say whose it is.
+type question struct {
+	kind     string // what its answers are called
+	channels []string
+	ping     uint64 // 0: it is no PING
 }
 
 // To the subscriber, from its session.
@@ -57,9 +66,17 @@ type (
 		*session
 		channel string
 	}
+	// pong: PING number n was answered, after whatever Redis sent before it; err is not nil if the answer was an error.
 	pong struct {
 		*session
-		n uint64
+		n   uint64
+		err error
+	}
+	// denied: Redis answered a SUBSCRIBE to these channels with an error.
+	denied struct {
+		*session
+		channels []string
+		err      error
 	}
 	broken struct {
 		*session
@@ -106,9 +123,8 @@ func sinceBase() int64 { return int64(time.Since(base)) }
 func open(l *link, epoch uint64, to *actor.PID, channels []string) *session {
 	s := &session{link: l, epoch: epoch, to: to, wake: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.pubsub = l.client.Subscribe(s.ctx) // to nothing: no connection yet
+	s.pubsub = l.bounded.Subscribe(s.ctx) // to nothing: no connection yet
 	s.heard.Store(sinceBase())
-	s.resumed.Store(sinceBase())
 	s.fenced(func() error { return s.run(channels) })
 	return s
 }
@@ -146,17 +162,9 @@ func (s *session) ask(r request) {
 	}
 }
 
-// quiet is how long the reader has waited for Redis in vain, and when it last heard of it.
-func (s *session) quiet() (d time.Duration, heard time.Duration) {
-	heard = time.Duration(s.heard.Load())
-	if s.busy.Load() {
-		return 0, heard
-	}
-	return time.Duration(sinceBase() - max(s.resumed.Load(), int64(heard))), heard
-}
-
 func (s *session) run(channels []string) error {
 	ctx, cancel := context.WithTimeout(s.ctx, connectWithin)
+	s.expect(&question{kind: "subscribe", channels: channels})
 	err := s.pubsub.Subscribe(ctx, channels...)
 	cancel()
 	if err != nil {
@@ -188,91 +196,128 @@ func (s *session) write() error {
 
 func (s *session) send(r request) error {
 	if len(r.unsubscribe) > 0 {
+		s.expect(&question{kind: "unsubscribe", channels: r.unsubscribe})
 		if err := s.pubsub.Unsubscribe(spent, r.unsubscribe...); err != nil {
 			return err
 		}
 	}
 	if r.ping > 0 {
-		if err := s.pubsub.Ping(spent, strconv.FormatUint(r.ping, 10)); err != nil {
+		if err := s.ping(r); err != nil {
 			return err
 		}
 	}
 	if len(r.subscribe) > 0 {
+		s.expect(&question{kind: "subscribe", channels: r.subscribe})
 		return s.pubsub.Subscribe(spent, r.subscribe...)
 	}
 	return nil
 }
 
+func (s *session) ping(r request) error {
+	if r.by != "" {
+		s.expect(&question{kind: "subscribe", channels: []string{r.by}, ping: r.ping})
+		return s.pubsub.Subscribe(spent, r.by)
+	}
+	s.expect(&question{kind: "pong", ping: r.ping})
+	return s.pubsub.Ping(spent, strconv.FormatUint(r.ping, 10))
+}
+
+// expect notes a question, before it is written: its answer may be here before the writer goes on.
+func (s *session) expect(q *question) {
+	q.channels = slices.Clone(q.channels)
+	s.mu.Lock()
+	s.unsaid = append(s.unsaid, q)
+	s.mu.Unlock()
+}
+
+// first is the question that is answered next; nil: none.
+func (s *session) first() *question {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unsaid) == 0 {
+		return nil
+	}
+	return s.unsaid[0]
+}
+
+// answered notes that the first question is.
+func (s *session) answered() {
+	s.mu.Lock()
+	s.unsaid = slices.Delete(s.unsaid, 0, 1)
+	s.mu.Unlock()
+}
+
+// read reads until the connection breaks, or Redis says what nobody has asked for: then go-redis, or something between it
+// and Redis, has renewed the subscription, and nobody knows what was missed.
 func (s *session) read() error {
-	confirmed := make(map[string]bool)
 	ponged := uint64(0)
 	for {
 		reply, err := s.pubsub.Receive(spent)
 		s.heard.Store(sinceBase())
-		if err != nil {
+		if err == nil {
+			if m, ok := reply.(*redis.Message); ok {
+				s.deliver(m, ponged)
+				continue
+			}
+		} else if !said(err) {
 			return err
 		}
-		switch m := reply.(type) {
-		case *redis.Message:
-			if !s.deliver(m, ponged) {
-				return s.ctx.Err()
+		q := s.first()
+		if q == nil || !s.settle(q, reply, err) {
+			if err != nil {
+				return err
 			}
-		case *redis.Pong:
-			if n, err := strconv.ParseUint(m.Payload, 10, 64); err == nil {
-				ponged = n
-				s.report(&pong{s, n})
-			}
-		case *redis.Subscription:
-			switch {
-			case m.Kind != "subscribe":
-				delete(confirmed, m.Channel)
-			case confirmed[m.Channel]:
-				return errReconnected
-			default:
-				confirmed[m.Channel] = true
-				s.report(&subscribed{s, m.Channel})
-			}
+			return errReconnected
+		}
+		if q.ping > 0 {
+			ponged = q.ping
+			s.report(&pong{s, q.ping, err})
 		}
 	}
 }
 
-// deliver hands m to those who listen. It waits for a credit of each, so that what is on its way to a hub that cannot
-// keep up stays with Redis; false means that the session ended meanwhile.
-func (s *session) deliver(m *redis.Message, ponged uint64) bool {
+// settle takes reply, or the error that Redis gave in its place, for an answer to q; false: it is none.
+func (s *session) settle(q *question, reply any, err error) bool {
+	if err != nil {
+		s.answered()
+		if q.kind == "subscribe" && q.ping == 0 {
+			s.report(&denied{s, q.channels, err})
+		}
+		return true
+	}
+	switch m := reply.(type) {
+	case *redis.Pong:
+		if q.kind != "pong" || m.Payload != strconv.FormatUint(q.ping, 10) {
+			return false
+		}
+	case *redis.Subscription:
+		i := slices.Index(q.channels, m.Channel)
+		if m.Kind != q.kind || i < 0 {
+			return false
+		}
+		q.channels[i] = q.channels[0] // most often it is the first
+		q.channels = q.channels[1:]
+		if q.kind == "subscribe" && q.ping == 0 {
+			s.report(&subscribed{s, m.Channel})
+		}
+		if len(q.channels) > 0 {
+			return true
+		}
+	}
+	s.answered()
+	return true
+}
+
+// deliver hands m to those who listen.
+func (s *session) deliver(m *redis.Message, ponged uint64) {
 	var r *received
 	for _, to := range s.link.listeners(m.Channel) {
 		if to.epoch.Load() != s.epoch || to.from.Load() > ponged {
 			continue
 		}
-		if !s.credit(to) {
-			if s.ctx.Err() != nil {
-				return false
-			}
-			continue
-		}
 		if r == nil {
 			r = &received{payload: m.Payload}
 		}
-		s.link.system.Root.Send(to.to, &message{to, s.epoch, r})
+		to.take(&message{to, s.epoch, r})
 	}
-	return true
-}
-
-// credit waits for a credit of a member; false means that the member has left meanwhile, or the session ended.
-func (s *session) credit(of *member) (ok bool) {
-	select {
-	case of.credits <- struct{}{}:
-		return true
-	default:
-	}
-	s.busy.Store(true)
-	select {
-	case of.credits <- struct{}{}:
-		ok = true
-	case <-of.gone:
-	case <-s.ctx.Done():
-	}
-	s.resumed.Store(sinceBase())
-	s.busy.Store(false)
-	return ok
 }

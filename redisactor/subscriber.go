@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/wskit/wskit/actors"
 )
@@ -16,7 +17,8 @@ const (
 	pongWithin = 2 * time.Second
 )
 
-// reconnect is how long the subscriber waits after a connection was lost or not to be had.
+// reconnect is how long the subscriber waits after a connection was lost or not to be had, and before it asks again for a
+// channel that Redis has refused.
 var reconnect = actors.Backoff{Min: time.Second, Max: 30 * time.Second, Jitter: 0.5}
 
 // subscriber looks after the one subscription connection of a link, as long as there are members. It is the only one who
@@ -25,11 +27,20 @@ var reconnect = actors.Backoff{Min: time.Second, Max: 30 * time.Second, Jitter: 
 type subscriber struct {
 	link    *link
 	self    *actor.PID
-	session *session        // nil while there is none
-	up      bool            // it is connected
-	asked   map[string]bool // the channels it was asked to subscribe to
-	expect  map[string]int  // confirmations to come, by channel
+	session *session            // nil while there is none
+	up      bool                // it is connected
+	asked   map[string]bool     // the channels it was asked to subscribe to
+	expect  map[string]int      // confirmations to come, by channel
+	refused map[string]*refusal // channels that Redis refuses, as far as they are wanted
+	again   *time.Timer         // for the one that is to be tried next; nil: there is none
 	ponged  uint64
+
+	mute     bool   // Redis does not let this user send PING
+	doubting uint64 // the PING that somebody's doubt has led to and that is not answered yet; 0: none
+	doubted  bool   // and somebody else is in doubt since
+
+	renewals int    // since echoes came
+	apart    uint64 // the epoch that is to be renewed, or was last
 
 	attempt  int         // that failed since the last confirmation
 	retry    *time.Timer // nil: it does not wait
@@ -44,30 +55,45 @@ type (
 	look struct{}
 	// alive: Redis has executed a command that was begun after since.
 	alive struct{ since time.Time }
+	// doubt: an answered PUBLISH has had no echo for a while: does one still come?
+	doubt struct{}
+	// apart: on this connection it does not.
+	apart struct{ epoch uint64 }
+	// together: echoes come again.
+	together struct{}
 )
 
 // To the subscriber, from its timers.
 type (
 	rested struct{ turn uint64 }
 	tick   struct{ *session }
-	// verdict on a PING that was sent at.
+	renew  struct{ *session }
+	// verdict on a PING that was sent at, to be spoken at due.
 	verdict struct {
 		*session
-		at time.Duration
+		at  time.Duration
+		due time.Time
 	}
 )
 
-// To a hub's redis actor, from the subscriber. The member says which of its subscriptions is meant.
+// To a hub's redis actor, from the subscriber, in the order of what comes on the connection; only pinging overtakes what
+// waits for the hub. The member says which of its subscriptions is meant.
 type (
-	// subscribing: a SUBSCRIBE is about to be sent.
+	// subscribing: the SUBSCRIBE that asks has the number n.
 	subscribing struct {
 		*member
-		epoch uint64
+		epoch, n uint64
 	}
 	// confirmed: Redis has confirmed it.
 	confirmed struct {
 		*member
 		epoch uint64
+	}
+	// refused: Redis has not, and says why. It is asked again.
+	refused struct {
+		*member
+		epoch uint64
+		err   error
 	}
 	// lost: the connection is gone, or there was none to be had.
 	lost struct {
@@ -75,7 +101,7 @@ type (
 		epoch uint64
 		err   error
 	}
-	// pinging: PING number n is about to be sent.
+	// pinging: PING number n, or the SUBSCRIBE of that number, is about to be sent.
 	pinging struct {
 		*member
 		n uint64
@@ -83,12 +109,12 @@ type (
 	// ponged: its answer has come.
 	ponged struct {
 		*member
-		n uint64
+		epoch, n uint64
 	}
 )
 
 func newSubscriber(l *link) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &subscriber{link: l} })
+	return actor.PropsFromProducer(func() actor.Actor { return &subscriber{link: l, refused: make(map[string]*refusal)} })
 }
 
 func (s *subscriber) Receive(ctx actor.Context) {
@@ -107,9 +133,13 @@ func (s *subscriber) Receive(ctx actor.Context) {
 		if m.session == s.session {
 			s.confirm(m.channel)
 		}
+	case *denied:
+		if m.session == s.session {
+			s.refuse(m.channels, m.err)
+		}
 	case *pong:
 		if m.session == s.session {
-			s.pong(m.n)
+			s.pong(m.n, m.err)
 		}
 	case *tick:
 		if m.session == s.session {
@@ -130,6 +160,17 @@ func (s *subscriber) Receive(ctx actor.Context) {
 		}
 	case *alive:
 		s.alive(m.since)
+	case *doubt:
+		s.doubt()
+	case *apart:
+		s.renew(m.epoch)
+	case *renew:
+		if m.session == s.session {
+			s.end(errApart)
+			s.connect()
+		}
+	case *together:
+		s.renewals = 0
 	case *actors.Crash:
 		panic(m.Reason)
 	case *actor.Started:
@@ -138,6 +179,9 @@ func (s *subscriber) Receive(ctx actor.Context) {
 	case *actor.Restarting, *actor.Stopping:
 		s.rest(0)
 		s.end(errCrashed)
+		if s.again != nil {
+			s.again.Stop()
+		}
 	}
 }
 
@@ -149,6 +193,7 @@ func (s *subscriber) look() {
 		s.rest(0)
 		s.end(nil)
 		s.attempt = 0
+		clear(s.refused)
 	case s.session == nil && s.retry == nil:
 		s.connect()
 	case s.up:
@@ -156,21 +201,36 @@ func (s *subscriber) look() {
 	}
 }
 
+// connect asks for what Redis has not refused yet; the rest follows when the connection is up.
 func (s *subscriber) connect() {
 	s.rest(0)
 	members, channels := s.link.all()
-	epoch := s.link.epochs.Add(1)
-	s.up, s.asked, s.expect = false, make(map[string]bool), make(map[string]int)
-	for _, m := range members {
-		s.serve(m, epoch, 0)
+	if len(channels) == 0 {
+		return
 	}
+	epoch := s.link.epochs.Add(1)
+	s.up, s.asked, s.expect, s.doubting, s.doubted = false, make(map[string]bool), make(map[string]int), 0, false
+	n := s.link.numbers.Add(1)
+	for _, m := range members {
+		s.serve(m, epoch, 0, n)
+	}
+	first := make([]string, 0, len(channels))
 	for _, channel := range channels {
+		if s.refused[channel] == nil {
+			first = append(first, channel)
+		}
+	}
+	if len(first) == 0 {
+		first = channels
+	}
+	for _, channel := range first {
 		s.asked[channel] = true
 		s.expect[channel]++
 	}
-	if len(channels) > 0 {
-		s.session = open(s.link, epoch, s.self, channels)
+	for _, r := range s.refused {
+		r.until = time.Time{} // this may be another server, and we may be another user
 	}
+	s.session = open(s.link, epoch, s.self, first)
 }
 
 // adjust brings a session that is connected up to date.
@@ -179,19 +239,29 @@ func (s *subscriber) adjust(members []*member, channels []string) {
 	for _, m := range members {
 		if m.epoch.Load() != s.session.epoch {
 			if r.ping == 0 {
-				r.ping = s.link.numbers.Add(1)
+				r.ping, r.by = s.number()
 			}
-			s.serve(m, s.session.epoch, r.ping)
+			s.serve(m, s.session.epoch, r.ping, r.ping)
 		}
 	}
+	now := time.Now()
 	wanted := make(map[string]bool, len(channels))
+	var again []string // by itself, lest it is refused once more, and others with it
 	for _, channel := range channels {
 		wanted[channel] = true
-		if !s.asked[channel] {
-			s.asked[channel] = true
-			s.expect[channel]++
+		if s.asked[channel] {
+			continue
+		}
+		if refusal := s.refused[channel]; refusal != nil {
+			if now.Before(refusal.until) {
+				continue
+			}
+			again = append(again, channel)
+		} else {
 			r.subscribe = append(r.subscribe, channel)
 		}
+		s.asked[channel] = true
+		s.expect[channel]++
 	}
 	for channel := range s.asked {
 		if !wanted[channel] {
@@ -199,71 +269,117 @@ func (s *subscriber) adjust(members []*member, channels []string) {
 			r.unsubscribe = append(r.unsubscribe, channel)
 		}
 	}
+	for channel := range s.refused {
+		if !wanted[channel] {
+			delete(s.refused, channel)
+		}
+	}
 	s.session.ask(r)
+	if len(again) > 0 {
+		s.session.ask(request{subscribe: again})
+	}
+	s.revisit()
 	s.tell(members)
 }
 
-// serve lets a member have what comes on the connection after the answer to PING number from.
-func (s *subscriber) serve(m *member, epoch, from uint64) {
+// serve lets a member have what comes on the connection after the answer to PING number from. n is the number of that
+// PING, or else of the SUBSCRIBE.
+func (s *subscriber) serve(m *member, epoch, from, n uint64) {
 	m.from.Store(from)
 	m.epoch.Store(epoch)
-	s.send(m, &subscribing{m, epoch})
+	s.send(m, &pinging{m, n})
+	m.post(&subscribing{m, epoch, n})
 }
 
 // tell tells members that Redis has confirmed their subscription, if it has and they do not know.
 func (s *subscriber) tell(members []*member) {
 	for _, m := range members {
 		epoch := s.session.epoch
-		if m.epoch.Load() == epoch && m.told.Load() != epoch && m.from.Load() <= s.ponged &&
-			s.asked[m.channel] && s.expect[m.channel] == 0 {
+		if m.epoch.Load() == epoch && m.told.Load() != epoch && m.from.Load() <= s.ponged && s.subscribed(m.channel) {
 			m.told.Store(epoch)
-			s.send(m, &confirmed{m, epoch})
+			m.post(&confirmed{m, epoch})
 		}
 	}
 }
 
+// subscribed reports whether Redis has confirmed the channel on this connection.
+func (s *subscriber) subscribed(channel string) bool {
+	return s.asked[channel] && s.expect[channel] == 0
+}
+
 func (s *subscriber) confirm(channel string) {
 	s.attempt, s.early = 0, false
+	delete(s.refused, channel)
 	if s.expect[channel]--; s.expect[channel] <= 0 {
 		delete(s.expect, channel)
 		s.tell(s.link.listeners(channel))
 	}
 }
 
+// ping finds out whether the connection lives, and goes on doing so.
 func (s *subscriber) ping() {
-	n := s.link.numbers.Add(1)
+	at := time.Since(base) // before the writer has it: the pong may be here before ask returns
+	s.link.round()
+	s.probe()
+	s.after(pongWithin, &verdict{s.session, at, time.Now().Add(pongWithin)})
+}
+
+// probe sends a PING, and returns its number.
+func (s *subscriber) probe() uint64 {
+	n, by := s.number()
 	members, _ := s.link.all()
 	for _, m := range members {
 		if m.curious.Load() {
 			s.send(m, &pinging{m, n})
 		}
 	}
-	at := time.Since(base) // before the writer has it: the pong may be here before ask returns
-	s.session.ask(request{ping: n})
-	s.after(pongWithin, &verdict{s.session, at})
+	s.session.ask(request{ping: n, by: by})
+	return n
 }
 
-func (s *subscriber) pong(n uint64) {
+// number numbers a PING. To one who may not PING any answer is one, but Redis would log it; a SUBSCRIBE to a channel that
+// is subscribed to is answered too, and changes nothing.
+func (s *subscriber) number() (n uint64, by string) {
+	if s.mute {
+		for channel := range s.asked {
+			if s.subscribed(channel) {
+				by = channel
+				break
+			}
+		}
+	}
+	return s.link.numbers.Add(1), by
+}
+
+// pong takes the answer to a PING. An error is an answer like another.
+func (s *subscriber) pong(n uint64, err error) {
+	s.mute = s.mute || redis.IsPermissionError(err)
 	s.ponged = n
 	members, _ := s.link.all()
 	s.tell(members)
 	for _, m := range members {
 		if m.curious.Load() {
-			s.send(m, &ponged{m, n})
+			m.post(&ponged{m, s.session.epoch, n})
+		}
+	}
+	if s.doubting > 0 && n >= s.doubting {
+		s.doubting = 0
+		if s.doubted {
+			s.doubted, s.doubting = false, s.probe()
 		}
 	}
 }
 
-// judge looks at what came after a PING. A reader that waits for a hub says nothing about Redis.
+// judge looks at what came after a PING. When the verdict itself is late, the process stood still, and nobody could answer.
 func (s *subscriber) judge(v *verdict) {
-	quiet, heard := s.session.quiet()
-	switch {
+	now := time.Now()
+	switch heard := time.Duration(s.session.heard.Load()); {
 	case heard > v.at:
 		s.after(pingEvery-pongWithin, &tick{s.session})
-	case quiet >= pongWithin:
-		s.fail(errSilent)
+	case now.Sub(v.due) > pongWithin/2:
+		s.after(pongWithin, &verdict{s.session, v.at, now.Add(pongWithin)})
 	default:
-		s.after(pongWithin-quiet, v)
+		s.fail(errSilent)
 	}
 }
 
@@ -284,7 +400,7 @@ func (s *subscriber) end(err error) {
 	members, _ := s.link.all()
 	for _, m := range members {
 		if epoch := s.session.epoch; m.epoch.Load() == epoch {
-			s.send(m, &lost{m, epoch, err})
+			m.post(&lost{m, epoch, err})
 		}
 	}
 	s.session, s.up = nil, false

@@ -73,6 +73,17 @@ func (p *ProxyServer) Cut() int {
 	return len(p.conns)
 }
 
+// CutSubscribers drops the connections that have sent SUBSCRIBE.
+func (p *ProxyServer) CutSubscribers() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		if c.subscriber.Load() {
+			c.close()
+		}
+	}
+}
+
 // Accepted is how many connections there have been.
 func (p *ProxyServer) Accepted() int { return int(p.accepted.Load()) }
 
