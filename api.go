@@ -51,6 +51,9 @@ var (
 	ErrTimeout = actors.ErrTimeout
 	// ErrRedisGap: the Redis subscription was broken, so messages of other instances may have been missed. See WithOnError.
 	ErrRedisGap = actors.ErrRedisGap
+	// ErrLocalOnly: Redis did not take the message, or did not say so; the hub's own subscribers get it. See
+	// BroadcastEventContext.
+	ErrLocalOnly = actors.ErrLocalOnly
 	// ErrInvalidArgument: an argument is nil that must not be.
 	ErrInvalidArgument = errors.New("wskit: invalid argument")
 )

@@ -3,6 +3,7 @@ package wskit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,9 +25,56 @@ func NewEvent(typ string, payload any) Event {
 // BroadcastEvent sends event as JSON to every subscriber of every hub on the Redis channel; without Redis, to those of
 // this hub. If Redis does not answer within 2 s, or ctx ends first, this hub's own subscribers get it all the same. The
 // error is non-nil only when event cannot be marshalled or ctx is nil.
+//
+// It returns when the message has its place in this hub's order: before the Broadcast, and before the Unregister, that its
+// caller makes next. That is not so if ctx ends first, or if the hub has no place for it within those 2 s; the message keeps
+// waiting for one then.
 func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
+	frame, err := h.marshal(ctx, event)
+	if err != nil {
+		return err
+	}
+	l := h.up()
+	if l.Redis == nil {
+		_ = h.enter(&actors.Broadcast{Frame: frame})
+		return nil
+	}
+	_ = h.publish(ctx, l, frame)
+	return nil
+}
+
+// BroadcastEventContext is BroadcastEvent that says what happened. With Redis the error is nil if Redis took the message;
+// wraps ErrLocalOnly and the cause if this hub's own subscribers alone get it; is ctx's if that ended first, and then the
+// message goes its way and nobody learns of it; ErrTimeout if more wait for the hub already than it takes, and nobody gets it;
+// or ErrHubStopped. Without Redis it is that of BroadcastContext. It waits for 2 s at most, or while ctx lets it.
+func (h *Hub) BroadcastEventContext(ctx context.Context, event any) error {
+	frame, err := h.marshal(ctx, event)
+	if err != nil {
+		return err
+	}
+	l := h.up()
+	if l.Redis == nil {
+		return l.Gate.EnterContext(ctx, &actors.Broadcast{Frame: frame})
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	switch err := h.publish(ctx, l, frame); {
+	case err == nil, errors.Is(err, ErrHubStopped), errors.Is(err, ErrTimeout), ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return err
+	default:
+		return fmt.Errorf("%w: %w", ErrLocalOnly, err)
+	}
+}
+
+// BroadcastJSON is BroadcastEvent of NewEvent(typ, payload).
+func (h *Hub) BroadcastJSON(ctx context.Context, typ string, payload any) error {
+	return h.BroadcastEvent(ctx, NewEvent(typ, payload))
+}
+
+func (h *Hub) marshal(ctx context.Context, event any) (*actors.Frame, error) {
 	if h == nil || ctx == nil {
-		return fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
 	}
 	var data []byte
 	var err error
@@ -34,15 +82,17 @@ func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
 		err = fenced
 	}
 	if err != nil {
-		return fmt.Errorf("wskit: marshalling event: %w", err)
+		return nil, fmt.Errorf("wskit: marshalling event: %w", err)
 	}
-	l := h.up()
-	if l.Redis == nil {
-		_ = h.enter(&actors.Broadcast{Frame: actors.NewFrame(data)})
-		return nil
-	}
+	return actors.NewFrame(data), nil
+}
+
+var errNoAnswer = fmt.Errorf("wskit: no answer within %v", actors.PublishTimeout)
+
+// publish hands frame to the redis actor and waits for its answer.
+func (h *Hub) publish(ctx context.Context, l *actors.Link, frame *actors.Frame) error {
 	if l.Gate.Stopped() {
-		return nil
+		return ErrHubStopped
 	}
 	w, _ := h.waits.Get().(*wait)
 	if w == nil {
@@ -50,23 +100,21 @@ func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
 	} else {
 		w.limit.Reset(actors.PublishTimeout)
 	}
-	l.System.Root.Send(l.Redis, &actors.Publish{Frame: actors.NewFrame(data), Reply: w.reply})
+	l.System.Root.Send(l.Redis, &actors.Publish{Frame: frame, Reply: w.reply})
 	select {
-	case <-w.reply: // the only one, so w can serve another call; else it may be still to come
+	case err := <-w.reply: // the only one, so w can serve another call; else it may be still to come
 		w.limit.Stop()
 		h.waits.Put(w)
+		return err
 	case <-w.limit.C: // it is in good hands: the redis actor delivers it locally, now or as soon as it is back
+		return errNoAnswer
 	case <-ctx.Done():
 		w.limit.Stop()
+		return ctx.Err()
 	case <-l.Done:
 		w.limit.Stop()
+		return ErrHubStopped
 	}
-	return nil
-}
-
-// BroadcastJSON is BroadcastEvent of NewEvent(typ, payload).
-func (h *Hub) BroadcastJSON(ctx context.Context, typ string, payload any) error {
-	return h.BroadcastEvent(ctx, NewEvent(typ, payload))
 }
 
 // wait is what a call that waits for Redis needs.

@@ -20,6 +20,9 @@ var (
 	ErrFlusherNotSupported = errors.New("wskit: http.Flusher not supported")
 	// ErrRedisGap: the subscription was broken, so messages of other instances may have been missed.
 	ErrRedisGap = errors.New("wskit: redis subscription was interrupted, messages of other instances may be missing")
+	// ErrLocalOnly: Redis did not take the message, or did not say so; the hub's own subscribers get it. The cause is wrapped
+	// with it.
+	ErrLocalOnly = errors.New("wskit: delivered to this hub's own subscribers only")
 )
 
 // MissedDropsError says how many dropped messages OnDrop was not called for, since too many of its calls waited.

@@ -16,7 +16,7 @@ func TestErrorsHaveTheTextsOfTheContractAndAreToldApart(t *testing.T) {
 	equal(t, "text", actors.ErrHubStopped.Error(), "wskit: hub is stopped")
 	equal(t, "text", actors.ErrFlusherNotSupported.Error(), "wskit: http.Flusher not supported")
 	texts := map[string]bool{}
-	for _, err := range []error{actors.ErrHubStopped, actors.ErrSendBufferFull, actors.ErrTimeout, actors.ErrFlusherNotSupported, actors.ErrRedisGap} {
+	for _, err := range []error{actors.ErrHubStopped, actors.ErrSendBufferFull, actors.ErrTimeout, actors.ErrFlusherNotSupported, actors.ErrRedisGap, actors.ErrLocalOnly} {
 		if texts[err.Error()] || !strings.HasPrefix(err.Error(), "wskit: ") {
 			t.Errorf("%q", err)
 		}
