@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // Frame is one message on its way to subscribers: the payload, copied once, and its encodings, each built at most once
@@ -146,8 +147,12 @@ func (f *Frame) join(encode func(*Frame) []byte) []byte {
 func (*Frame) IgnoreDeadLetterLogging() {}
 
 // AppendSSE appends payload as one event. Each line becomes a data field, so no payload can forge another field, a
-// comment or a second event; CR, LF and CRLF all end a line and arrive as LF.
+// comment or a second event; CR, LF and CRLF all end a line and arrive as LF. A stream is UTF-8 (WHATWG HTML, section 9.2.5):
+// each byte that is not valid arrives as U+FFFD, since not every client is as lenient as an EventSource.
 func AppendSSE(dst, payload []byte) []byte {
+	if !utf8.Valid(payload) {
+		payload = replaceInvalid(payload)
+	}
 	if cap(dst) == 0 {
 		dst = make([]byte, 0, len(payload)+len("data: \n\n")+8*bytes.Count(payload, []byte{'\n'}))
 	}
@@ -164,6 +169,15 @@ func AppendSSE(dst, payload []byte) []byte {
 		}
 		payload = payload[i+1:]
 	}
+}
+
+// replaceInvalid is p with U+FFFD in place of each byte that is not valid UTF-8.
+func replaceInvalid(p []byte) []byte {
+	valid := make([]byte, 0, len(p)+len(p)/2)
+	for _, r := range string(p) {
+		valid = utf8.AppendRune(valid, r)
+	}
+	return valid
 }
 
 // maxControl is the longest payload of a control frame: RFC 6455, section 5.5.

@@ -153,7 +153,7 @@ func TestNoSSEPayloadForgesAFieldOrASecondEvent(t *testing.T) {
 	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
 	st := srv.Stream(t)
 	hub.Count(t, 1)
-	normal := strings.NewReplacer("\r\n", "\n", "\r", "\n")
+	normal := strings.NewReplacer("\r\n", "\n", "\r", "\n", "\xff", "\ufffd", "\xfe", "\ufffd")
 	for _, p := range payloads {
 		hub.Broadcast([]byte(p))
 		st.Expect(t, normal.Replace(p))
