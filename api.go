@@ -43,6 +43,8 @@ var (
 	ErrHubStopped = actors.ErrHubStopped
 	// ErrFlusherNotSupported: the ResponseWriter cannot flush, and the request was answered 500.
 	ErrFlusherNotSupported = actors.ErrFlusherNotSupported
+	// ErrMethodNotAllowed: AcceptSSE was asked by another method than GET, POST and HEAD, and the request was answered 405.
+	ErrMethodNotAllowed = errors.New("wskit: method not allowed")
 	// ErrSendBufferFull: the client's queue is full. The message was dropped; the client is still open.
 	ErrSendBufferFull = actors.ErrSendBufferFull
 	// ErrTooManySubscribers: the hub has as many subscribers as WithMaxSubscribers allows.
@@ -83,6 +85,7 @@ type Hub struct {
 	name      string
 	onMessage func(*Client, []byte)
 	hijackSSE bool
+	refuse503 bool       // WithSSERefusalStatus
 	attached  *actor.PID // the hub actor that somebody else spawned
 
 	start   sync.Once

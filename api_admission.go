@@ -8,6 +8,7 @@ import (
 
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/clientactor"
+	"github.com/wskit/wskit/sseactor"
 )
 
 // rethrow panics where net/http recovers it with what a goroutine of the hub's has caught for the handler.
@@ -27,14 +28,63 @@ func checkRequest(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	case w == nil || r == nil:
 		return fmt.Errorf("%w: nil ResponseWriter or Request", ErrInvalidArgument)
 	case hub == nil:
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		answer(w, http.StatusInternalServerError)
 		return fmt.Errorf("%w: nil hub", ErrInvalidArgument)
-	case hub.up().Gate.Stopped():
-		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
-		return fmt.Errorf("wskit: accept: %w", ErrHubStopped)
 	}
 	return nil
 }
+
+// checkSSE answers a request that does not become a stream whether or not there is room for one; over means that there is
+// nothing left to do.
+func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request) (over bool, err error) {
+	switch r.Method {
+	case http.MethodGet, http.MethodPost, http.MethodHead, "":
+	default: // no client that reads a stream sends these
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		answer(w, http.StatusMethodNotAllowed)
+		return true, fmt.Errorf("wskit: accept SSE: %w: %s", ErrMethodNotAllowed, r.Method)
+	}
+	select {
+	case <-h.up().Done:
+		return true, h.refuse(w, ErrHubStopped)
+	default:
+	}
+	if !sseactor.CanFlush(w) {
+		answer(w, http.StatusInternalServerError)
+		return true, ErrFlusherNotSupported
+	}
+	if r.Method == http.MethodHead { // the end of what is written as its answer would never be seen, nor would the client's leaving
+		sseactor.Head(w)
+		return true, nil
+	}
+	return false, nil
+}
+
+// refuse answers 503 for err, which it returns.
+func (h *Hub) refuse(w http.ResponseWriter, err error) error {
+	if errors.Is(err, ErrTooManySubscribers) {
+		w.Header().Set("Retry-After", "5") // seconds
+	}
+	answer(w, http.StatusServiceUnavailable)
+	return fmt.Errorf("wskit: accept: %w", err)
+}
+
+// putOff answers a request for a stream that there will be room for at another time, for err, which it returns.
+func (h *Hub) putOff(w http.ResponseWriter, err error) error {
+	select {
+	case <-h.up().Done: // since it was checked
+		return h.refuse(w, err)
+	default:
+	}
+	if h.refuse503 {
+		return h.refuse(w, err)
+	}
+	sseactor.ComeBack(w)
+	return fmt.Errorf("wskit: accept SSE: %w", err)
+}
+
+// answer is a status with its text.
+func answer(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
 
 // place is one that the hub keeps for a connection that is about to be registered.
 type place struct {
@@ -42,14 +92,15 @@ type place struct {
 	taken bool
 }
 
-// reserve keeps a place, or answers that there is none.
-func (h *Hub) reserve(w http.ResponseWriter) (*place, error) {
-	if h.up().Roll.Reserve() {
-		return &place{hub: h}, nil
+// reserve keeps a place; the error is ErrHubStopped or ErrTooManySubscribers.
+func (h *Hub) reserve() (*place, error) {
+	switch l := h.up(); {
+	case l.Gate.Stopped():
+		return nil, ErrHubStopped
+	case !l.Roll.Reserve():
+		return nil, ErrTooManySubscribers
 	}
-	w.Header().Set("Retry-After", "5") // seconds
-	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
-	return nil, fmt.Errorf("wskit: accept: %w", ErrTooManySubscribers)
+	return &place{hub: h}, nil
 }
 
 // take registers a connection, with which the place goes to the registry.

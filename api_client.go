@@ -88,13 +88,13 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		return nil, err
 	}
 	if ctx == nil {
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		answer(w, http.StatusInternalServerError)
 		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
 	}
 	c, cfg := &Client{hub: hub}, clientConfig(clientOpts)
-	place, err := hub.reserve(w)
+	place, err := hub.reserve()
 	if err != nil {
-		return nil, err
+		return nil, hub.refuse(w, err)
 	}
 	defer place.giveBack()
 	l := hub.up()

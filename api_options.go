@@ -39,8 +39,8 @@ func WithChannelTimeout(d time.Duration) HubOption { return func(h *Hub) { h.cfg
 // WithDrainTimeout bounds how long Run takes to return after its context has ended. Default 5 s; <= 0: the default.
 func WithDrainTimeout(d time.Duration) HubOption { return func(h *Hub) { h.cfg.DrainTimeout = d } }
 
-// WithMaxSubscribers bounds how many subscribers Accept and AcceptSSE let in: past it they answer 503 with Retry-After.
-// Default, and <= 0: no bound. What is registered with Register counts, and is not refused.
+// WithMaxSubscribers bounds how many subscribers Accept and AcceptSSE let in: past it Accept answers 503 with Retry-After, and
+// AcceptSSE has the client come back (see WithSSERefusalStatus). Default, and <= 0: no bound. What is registered with Register counts, and is not refused.
 func WithMaxSubscribers(n int) HubOption { return func(h *Hub) { h.cfg.MaxSubscribers = n } }
 
 // WithSSEHijack has AcceptSSE take HTTP/1.x connections over from net/http, as a WebSocket upgrade does. Such a stream takes
@@ -57,6 +57,12 @@ func WithMaxSubscribers(n int) HubOption { return func(h *Hub) { h.cfg.MaxSubscr
 // AcceptSSE is called are sent, and nothing may have been written before. All else goes through net/http as ever: HTTP/2,
 // TLS, HEAD, other wrappers, and responses with a Content-Encoding, Content-Length, Trailer or Transfer-Encoding.
 func WithSSEHijack() HubOption { return func(h *Hub) { h.hijackSSE = true } }
+
+// WithSSERefusalStatus has AcceptSSE answer 503 when the hub is full, drains or did not get round to the registration. Default:
+// off; the answer is 200 then, with a stream that ends at once and tells the client to come back in 2 to 5 s, by "retry:". From
+// 503, as from any status but 200, an EventSource gathers that it is to give up for good (WHATWG HTML, section 9.2.3), so with this
+// option pages have to open another. A balancer or a monitor sees from it that this instance is full.
+func WithSSERefusalStatus() HubOption { return func(h *Hub) { h.refuse503 = true } }
 
 // WithOnTimeout sets what is called when an operation ("register", "unregister", "broadcast") gave up waiting. It runs on
 // the goroutine whose call timed out, before that call returns; calls can overlap. A panic in it is reported and goes no further.

@@ -1,7 +1,6 @@
 package wskit
 
 import (
-	"fmt"
 	"net/http"
 
 	"github.com/wskit/wskit/actors"
@@ -50,14 +49,24 @@ func (c *SSEClient) Outbox() *actors.Outbox {
 	return c.stream.Outbox()
 }
 
-// AcceptSSE answers the request with a stream of Server-Sent Events (WHATWG HTML, section 9.2), registers it and blocks.
-// Each message is one event of data lines, each write has DefaultWriteWait at least, and a silent stream carries a comment every
-// 15 s. It returns nil when the hub closed the stream, r.Context().Err() when the client left, or the write error.
-// On a hub WithSSEHijack it takes the connection over from net/http, if it can.
+// AcceptSSE answers the request, a GET or POST, with a stream of Server-Sent Events (WHATWG HTML, section 9.2), registers it and
+// blocks. Each message is one event of data lines, in which bytes that are not valid UTF-8 are U+FFFD; each write has
+// DefaultWriteWait at least, and a comment goes out with the headers and after every 15 s of silence. It returns nil when the hub
+// closed the stream, r.Context().Err() when the client left, or the write error. Of the headers Content-Type (if it is
+// text/event-stream), Cache-Control and X-Accel-Buffering, what w has stands. On a hub WithSSEHijack it takes the connection
+// over from net/http, if it can.
 //
-// Nothing was streamed when the error wraps ErrFlusherNotSupported (answered 500), ErrHubStopped or ErrTimeout (503).
+// A HEAD request is answered with the headers; then it returns nil. Nothing was streamed when the error wraps
+//   - ErrTooManySubscribers, ErrTimeout, or ErrHubStopped while the hub drains: answered 200, with a stream that is over and has an
+//     EventSource come back in 2 to 5 s, or 503 (see WithSSERefusalStatus),
+//   - ErrHubStopped for a hub that has stopped: 503, which tells an EventSource to give up,
+//   - ErrMethodNotAllowed: 405, with Allow,
+//   - ErrFlusherNotSupported: 500.
 func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	if err := checkRequest(w, r, hub); err != nil {
+		return err
+	}
+	if over, err := hub.checkSSE(w, r); over {
 		return err
 	}
 	var stream interface{ Serve() error }
@@ -74,13 +83,9 @@ func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 
 // openSSE registers a stream and begins to answer the request with it; an error has been answered.
 func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve() error }, error) {
-	if !sseactor.CanFlush(w) {
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		return nil, ErrFlusherNotSupported
-	}
-	place, err := hub.reserve(w)
+	place, err := hub.reserve()
 	if err != nil {
-		return nil, err
+		return nil, hub.putOff(w, err)
 	}
 	defer place.giveBack()
 	c := &SSEClient{hub: hub, stream: sseactor.NewServed(DefaultSendBufSize)}
@@ -92,8 +97,7 @@ func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve
 		}
 	}()
 	if err := place.take(c); err != nil {
-		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
-		return nil, fmt.Errorf("wskit: accept SSE: %w", err)
+		return nil, hub.putOff(w, err)
 	}
 	in = true
 	life := hub.up().Life

@@ -105,8 +105,6 @@ func (s *stream) beat() {
 	s.timer.Reset(left)
 }
 
-var comment = []byte(":\n\n")
-
 // check ends the stream when writing failed.
 func (s *stream) check(err error) bool {
 	if err == nil {

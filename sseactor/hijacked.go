@@ -85,7 +85,7 @@ func canHijack(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// head is the response up to its body, which ends with the connection (RFC 9112, section 6.3).
+// head is the response up to its first event; its body ends with the connection (RFC 9112, section 6.3).
 func head(h http.Header) []byte {
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 200 OK\r\n")
@@ -94,6 +94,7 @@ func head(h http.Header) []byte {
 	}
 	_ = h.WriteSubset(&b, map[string]bool{"Connection": true})
 	b.WriteString("Connection: close\r\n\r\n")
+	b.Write(comment)
 	return b.Bytes()
 }
 

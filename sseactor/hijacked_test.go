@@ -118,7 +118,11 @@ func body(t *testing.T, client net.Conn) string {
 	if err != nil {
 		t.Error("body:", err)
 	}
-	return string(b)
+	events, ok := strings.CutPrefix(string(b), first)
+	if !ok {
+		t.Errorf("the body begins with %.20q", b)
+	}
+	return events
 }
 
 func TestATakenOverStreamWritesWhatIsQueuedAndEndsWithNilWhenItIsClosed(t *testing.T) {
@@ -132,6 +136,18 @@ func TestATakenOverStreamWritesWhatIsQueuedAndEndsWithNilWhenItIsClosed(t *testi
 	}
 	_ = client.Close()
 	s.returns(t, nil)
+}
+
+func TestTheFirstByteGoesOutInOneWriteWithTheHead(t *testing.T) {
+	server, client := net.Pipe() // each Write is a Read of its own
+	s := take(t, t.Context(), server, time.Hour)
+	b := make([]byte, 4096)
+	n, err := client.Read(b)
+	if got := string(b[:n]); err != nil || !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(got, "\r\n\r\n"+first) {
+		t.Errorf("%q, %v", got, err)
+	}
+	_ = client.Close()
+	s.returns(t, context.Canceled)
 }
 
 // A connection that is closed while input is unread is reset, and the last events with it.
@@ -180,7 +196,12 @@ func TestASilentTakenOverStreamCarriesACommentAndOnlyThen(t *testing.T) {
 				}
 			}
 		}()
-		text := func() string { mu.Lock(); defer mu.Unlock(); return got.String() }
+		text := func() string { // behind the head and the first byte
+			mu.Lock()
+			defer mu.Unlock()
+			_, text, _ := strings.Cut(got.String(), "\r\n\r\n"+first)
+			return text
+		}
 		s := take(t, context.Background(), server, 10*time.Second)
 		synctest.Wait()
 		for range 3 {

@@ -72,13 +72,6 @@ func (s *Stream) Refuse(r actors.Reason) {
 	s.lane.release(actors.Streams())
 }
 
-// setHeader says what the response is; none of it may be cached or held back.
-func setHeader(h http.Header) {
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("X-Accel-Buffering", "no")
-}
-
 // startBeat begins the silence after which a comment is due.
 func (s *Stream) startBeat() *time.Timer {
 	s.last = time.Now()

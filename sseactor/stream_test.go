@@ -130,13 +130,27 @@ func TestAStreamWritesWhatIsQueuedAndEndsWithNilWhenItIsClosed(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
-	if got, want := w.text(), "data: one\n\ndata: two\ndata: lines\n\n"; got != want {
+	if got, want := w.text(), first+"data: one\n\ndata: two\ndata: lines\n\n"; got != want {
 		t.Errorf("body %q, want %q", got, want)
 	}
 	for name, want := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"} {
 		if got := w.header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
+	}
+}
+
+func TestTheFirstByteGoesOutWithTheHeaders(t *testing.T) {
+	w := &response{}
+	s := sseactor.NewServed(2)
+	spawn(s)
+	out := s.Respond(t.Context(), w, httptest.NewRequest("GET", "/", nil), time.Second)
+	if got := w.text(); got != first || w.flushed != 1 {
+		t.Errorf("%q, flushed %d times", got, w.flushed)
+	}
+	s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
+	if err := out.Serve(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -228,15 +242,20 @@ func TestNothingIsWrittenAfterTheHandlerReturned(t *testing.T) {
 	}
 }
 
-// blocking is a response whose Write waits.
+// first is what goes out with the headers.
+const first = ":\n\n"
+
+// blocking is a response whose Write of an event waits.
 type blocking struct {
 	*response
 	writing, cut, free chan struct{}
 }
 
 func (b *blocking) Write(p []byte) (int, error) {
-	close(b.writing)
-	<-b.free
+	if string(p) != first {
+		close(b.writing)
+		<-b.free
+	}
 	return b.response.Write(p)
 }
 
@@ -277,7 +296,7 @@ func TestTheHandlerDoesNotReturnWhileTheResponseIsWritten(t *testing.T) {
 	if w.late.Load() {
 		t.Error("the ResponseWriter was used after the handler had returned")
 	}
-	if got, want := w.text(), "data: x\n\n"; got != want {
+	if got, want := w.text(), first+"data: x\n\n"; got != want {
 		t.Errorf("body %q, want %q", got, want)
 	}
 }
@@ -304,12 +323,12 @@ func TestASilentStreamCarriesACommentAndOnlyThen(t *testing.T) {
 			send(t, s, "x")
 			synctest.Wait()
 		}
-		if got := w.text(); strings.Contains(got, ":\n") {
+		if got := w.text(); strings.Contains(got[len(first):], ":\n") {
 			t.Errorf("a comment on a stream that was not silent: %q", got)
 		}
 		time.Sleep(2*sseactor.KeepAlive + time.Second)
 		synctest.Wait()
-		if got := strings.Count(w.text(), ":\n\n"); got != 2 {
+		if got := strings.Count(w.text()[len(first):], ":\n\n"); got != 2 {
 			t.Errorf("%d comments in twice the time: %q", got, w.text())
 		}
 		s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})

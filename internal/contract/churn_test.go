@@ -120,8 +120,8 @@ func wave(t *testing.T, hub *wstest.Hub, srv *wstest.Server, number, n int) {
 				}
 				defer resp.Body.Close()
 				<-cast
-				event := make([]byte, len("data: \n\n")+len(text))
-				if _, err := io.ReadFull(resp.Body, event); err != nil || string(event) != "data: "+text+"\n\n" {
+				event := make([]byte, len(":\n\ndata: \n\n")+len(text))
+				if _, err := io.ReadFull(resp.Body, event); err != nil || string(event) != ":\n\ndata: "+text+"\n\n" {
 					t.Errorf("%q, %v", event, err)
 				}
 			default:

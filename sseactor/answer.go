@@ -1,0 +1,51 @@
+package sseactor
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"time"
+)
+
+// comment is no event. One goes out with the headers: without a byte of the body some clients do not see that the stream is
+// open, and proxies keep the headers back. Then one is sent whenever the stream has been silent for KeepAlive.
+var comment = []byte(":\n\n")
+
+// Bounds of the time after which ComeBack has a client come again: beyond the time that a restart takes, and apart from the others.
+const (
+	minRetry = 2 * time.Second
+	maxRetry = 5 * time.Second
+)
+
+// setHeader says what the response is; none of it may be cached or held back. What the caller has set stands, but for another
+// type of content, which an EventSource would refuse.
+func setHeader(h http.Header) {
+	if kind, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || kind != "text/event-stream" {
+		h.Set("Content-Type", "text/event-stream")
+	}
+	setDefault(h, "Cache-Control", "no-cache")
+	setDefault(h, "X-Accel-Buffering", "no")
+}
+
+// setDefault sets a header that the caller has not; nil is how net/http is told to leave one out.
+func setDefault(h http.Header, name, value string) {
+	if _, set := h[name]; !set {
+		h.Set(name, value)
+	}
+}
+
+// Head answers a HEAD request with what a GET would be told of the stream.
+func Head(w http.ResponseWriter) {
+	setHeader(w.Header())
+	w.WriteHeader(http.StatusOK)
+}
+
+// ComeBack answers with a stream that is over, and has an EventSource open another in 2 to 5 s. From any other status than 200 it
+// would gather that there is none to be had, and give up for good.
+func ComeBack(w http.ResponseWriter) {
+	setHeader(w.Header())
+	w.WriteHeader(http.StatusOK)
+	retry := minRetry + rand.N(maxRetry-minRetry+1)
+	_, _ = fmt.Fprintf(w, "retry: %d\n\n", retry.Milliseconds())
+}
