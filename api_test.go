@@ -331,8 +331,11 @@ func ExampleAcceptSSE() {
 	fmt.Println(response.Header.Get("Content-Type"))
 	hub.Broadcast([]byte("two\nlines"))
 	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() && lines.Text() != "" {
-		fmt.Println(strings.TrimSpace(lines.Text()))
+	for said := false; lines.Scan() && (lines.Text() != "" || !said); { // the stream begins with a comment
+		if strings.HasPrefix(lines.Text(), "data:") {
+			fmt.Println(lines.Text())
+			said = true
+		}
 	}
 	stop() // the hub ends the stream
 	<-stopped
