@@ -8,8 +8,8 @@ import (
 
 type visitor struct{ box *Outbox }
 
-func (visitor) Send([]byte) bool   { return true }
-func (visitor) Close()             {}
+func (visitor) Send([]byte) bool  { return true }
+func (visitor) Close()            {}
 func (v visitor) Outbox() *Outbox { return v.box }
 
 // What is not on the roll any more is not remembered by it either: not one that had ended before it came, nor one that has left.
