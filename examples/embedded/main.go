@@ -98,7 +98,7 @@ func startTenants(report func(line string), names ...string) *tenants {
 	// protoactor logs to stderr at Info unless told otherwise.
 	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	ts := &tenants{
-		system: actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet })),
+		system: actors.NewSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet })),
 		pids:   make(map[string]*actor.PID),
 		gone:   make(map[string]chan struct{}),
 	}

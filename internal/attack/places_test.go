@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -222,7 +223,7 @@ func TestPlacesComeBackAfterTimeouts(t *testing.T) {
 
 // Without a bound, and with one that makes no sense, everybody gets in.
 func TestNoBoundLetsEverybodyIn(t *testing.T) {
-	for _, n := range []int{0, -1, -1 << 63} {
+	for _, n := range []int{0, -1, math.MinInt} {
 		h := wstest.Run(t, wskit.WithMaxSubscribers(n))
 		srv := serve(t, h.Hub)
 		for range 5 {

@@ -223,7 +223,7 @@ func TestQuestionsWithoutAReplyChannelAreIgnored(t *testing.T) {
 func TestWithActorSystemAndWithName(t *testing.T) {
 	wstest.Clean(t)
 	before := len(wstest.Processes(actors.System()))
-	own := actor.NewActorSystem(actor.WithLoggerFactory(silentLogger))
+	own := actors.NewSystem(actor.WithLoggerFactory(silentLogger))
 	ownBefore := len(wstest.Processes(own))
 	var hubs []*wstest.Hub
 	for range 3 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -128,7 +129,7 @@ func TestANilHubIsAnswered500(t *testing.T) {
 
 // The options' special values, on a hub that really runs; nil callbacks are none.
 func TestOptionsOutOfRangeMeanTheDefaults(t *testing.T) {
-	hub := wstest.Run(t, wskit.WithBroadcastBuf(-5), wskit.WithRegisterBuf(-1<<62), wskit.WithChannelTimeout(-1), wskit.WithDrainTimeout(0), wskit.WithOnConnect(nil),
+	hub := wstest.Run(t, wskit.WithBroadcastBuf(-5), wskit.WithRegisterBuf(math.MinInt), wskit.WithChannelTimeout(-1), wskit.WithDrainTimeout(0), wskit.WithOnConnect(nil),
 		wskit.WithOnDisconnect(nil), wskit.WithOnTimeout(nil), wskit.WithOnError(nil), wskit.WithOnMessage(nil), wskit.WithLogger(nil), wskit.WithRedis(nil, "channel"))
 	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Client: []wskit.ClientOption{nil, wskit.WithWriteWait(-1), wskit.WithPingInterval(0), wskit.WithMaxMessageSize(0), wskit.WithSendBufSize(-7)}})
 	p, c := srv.Browser(t)
