@@ -32,3 +32,18 @@ func Outstanding() (n int) {
 	}
 	return n
 }
+
+// Remembering is how many subscribed hubs remember messages of theirs whose echo may still come.
+func Remembering() (n int) {
+	links.Lock()
+	defer links.Unlock()
+	for _, l := range links.by {
+		ms, _ := l.all()
+		for _, m := range ms {
+			if m.curious.Load() {
+				n++
+			}
+		}
+	}
+	return n
+}

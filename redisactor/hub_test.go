@@ -276,3 +276,5 @@ func numbered(prefix string, n int) []string {
 	}
 	return list
 }
+
+var subscribe actors.Subscribe

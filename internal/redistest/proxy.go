@@ -20,6 +20,7 @@ const (
 	Subscribers      // both directions of connections that have sent SUBSCRIBE: they are half-open
 	Replies          // what Redis answers on all other connections: commands are executed, and nobody learns of it
 	Everything       // both directions of all connections
+	Subscribing      // connections that send SUBSCRIBE are cut
 )
 
 // ProxyServer is a TCP proxy in front of a Redis. Its methods may be called from any goroutine.
@@ -80,6 +81,17 @@ func (p *ProxyServer) CutSubscribers() {
 	for c := range p.conns {
 		if c.subscriber.Load() {
 			c.close()
+		}
+	}
+}
+
+// Inject writes to the clients of connections that have sent SUBSCRIBE what Redis has not said.
+func (p *ProxyServer) Inject(reply string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		if c.subscriber.Load() {
+			_, _ = c.client.Write([]byte(reply))
 		}
 	}
 }
@@ -154,8 +166,11 @@ func (p *ProxyServer) up(c *proxied) {
 		p.mu.Lock()
 		p.commands[name]++
 		p.mu.Unlock()
-		if m := Mute(p.mute.Load()); m == Everything || m == Subscribers && c.subscriber.Load() {
+		switch m := Mute(p.mute.Load()); {
+		case m == Everything, m == Subscribers && c.subscriber.Load():
 			c.deafened.Store(true)
+		case m == Subscribing && c.subscriber.Load():
+			return
 		}
 		if c.deafened.Load() {
 			continue

@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,6 +23,7 @@ type Server struct {
 	addr     string
 	embedded *miniredis.Miniredis // nil: a process
 	process  *exec.Cmd            // nil: killed
+	args     []string             // of the process, beside the usual ones
 	output   bytes.Buffer
 }
 
@@ -61,9 +64,57 @@ func startEmbedded(t testing.TB) *Server {
 	return s
 }
 
-func startReal(t testing.TB) *Server {
+// StartReal starts a real Redis with more arguments; without redis-server the test is skipped.
+func StartReal(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t}
+	if !installed() {
+		t.Skip("redis-server not found: nothing was tested that the embedded Redis does not have")
+	}
+	return startReal(t, args...)
+}
+
+// Sentinel starts a Sentinel that watches master, of which the test has started a replica, and returns a client that it leads
+// to the master, and a function that has it hand over to the replica. Without redis-sentinel the test is skipped.
+func Sentinel(t testing.TB, master *Server) (client func() *redis.Client, failover func()) {
+	t.Helper()
+	if _, err := exec.LookPath("redis-sentinel"); err != nil {
+		t.Skip("redis-sentinel not found: no failover was tested")
+	}
+	addr, ctx := freeAddr(t), context.Background()
+	_, port, _ := net.SplitHostPort(addr)
+	_, masterPort, _ := net.SplitHostPort(master.Addr())
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("port %s\nbind 127.0.0.1\nsentinel monitor m 127.0.0.1 %s 1\nsentinel down-after-milliseconds m 1000\nsentinel failover-timeout m 5000\n", port, masterPort)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	process := exec.Command("redis-sentinel", conf)
+	if err := process.Start(); err != nil {
+		t.Fatalf("redis-sentinel: %v", err)
+	}
+	t.Cleanup(func() { _ = process.Process.Kill(); _ = process.Wait() })
+	sentinel := redis.NewSentinelClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { _ = sentinel.Close() })
+	if !Until(20*time.Second, func() bool {
+		replicas, err := sentinel.Replicas(ctx, "m").Result()
+		return err == nil && len(replicas) == 1
+	}) {
+		t.Fatal("the sentinel finds no replica")
+	}
+	return func() *redis.Client {
+			c := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{addr}})
+			t.Cleanup(func() { _ = c.Close() })
+			return c
+		}, func() {
+			if err := sentinel.Failover(ctx, "m").Err(); err != nil {
+				t.Fatalf("failover: %v", err)
+			}
+		}
+}
+
+func startReal(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, args: args}
 	t.Cleanup(s.Kill)
 	for range 5 { // the free port may be taken by the time it is used
 		s.addr = freeAddr(t)
@@ -89,7 +140,8 @@ func freeAddr(t testing.TB) string {
 // start starts the process and waits until it answers.
 func (s *Server) start() bool {
 	_, port, _ := net.SplitHostPort(s.addr)
-	s.process = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
+	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
+	s.process = exec.Command("redis-server", args...)
 	s.output.Reset()
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {
