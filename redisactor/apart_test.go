@@ -160,6 +160,7 @@ func TestServersThatStayApartAreReportedOnceAndCostNoTimeAndNoMemory(t *testing.
 }
 
 func TestAFailoverBySentinelHoldsUpNoLocalDelivery(t *testing.T) {
+	t.Parallel()
 	master := redistest.StartReal(t)
 	replica(t, master)
 	client, failover := redistest.Sentinel(t, master)

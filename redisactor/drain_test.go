@@ -95,6 +95,26 @@ func TestADrainDeliversWhatWaitedForTheGateWhenItStopped(t *testing.T) {
 	})
 }
 
+func TestADrainDeliversWhatTheGateTurnsAwayMeanwhile(t *testing.T) {
+	srv := redistest.Start(t)
+	proxy, hold := redistest.Proxy(t, srv.Addr()), make(chan struct{})
+	h := newHub(t, redistest.Client(t, proxy.Addr()), "drain", stalled(hold))
+	proxy.Mute(redistest.Everything)
+	want := numbered("m", 10)
+	for _, p := range want {
+		h.publish(p)
+	}
+	done := make(chan struct{}, 1)
+	h.send(&actors.Drain{Deadline: time.Now().Add(500 * time.Millisecond), Done: done})
+	if err := within(t, time.Second, h.publish("late"), "an answer"); !errors.Is(err, actors.ErrHubStopped) {
+		t.Errorf("while it drains a publish is answered %v", err)
+	}
+	h.gate.Stop() // and those who wait there are told
+	within(t, 2*time.Second, done, "the drain is done")
+	close(hold)
+	h.getsOnce(time.Second, want)
+}
+
 func TestADrainDoesNotWaitForASilentRedis(t *testing.T) {
 	cases := map[string]struct {
 		mute     redistest.Mute

@@ -47,3 +47,27 @@ func Remembering() (n int) {
 	}
 	return n
 }
+
+// MaxBacklog is how many messages may wait for one hub.
+const MaxBacklog = maxBacklog
+
+// Waiting is how many messages wait for the hub for which most do.
+func Waiting() (n int) {
+	links.Lock()
+	defer links.Unlock()
+	for _, l := range links.by {
+		ms, _ := l.all()
+		for _, m := range ms {
+			m.mu.Lock()
+			n = max(n, m.waiting)
+			m.mu.Unlock()
+		}
+	}
+	return n
+}
+
+// Window is how many messages are before the gate at a time, MaxBehind how many of the hub's own may wait behind them.
+const (
+	Window    = window
+	MaxBehind = maxBehind
+)

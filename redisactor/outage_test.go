@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/internal/redistest"
 	"github.com/wskit/wskit/redisactor"
@@ -132,6 +134,53 @@ func TestAPublishThatSucceedsEndsTheWaitForTheSubscription(t *testing.T) {
 			t.Error("the subscriber sat its wait out")
 		}
 	})
+}
+
+func TestARedisThatTakesMessagesAndCutsSubscribersIsNotAskedForEachMessage(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
+		proxy := redistest.Proxy(t, srv.Addr())
+		h := newHub(t, redistest.Client(t, proxy.Addr()), "cut")
+		h.subscribe()
+		proxy.Mute(redistest.Subscribing)
+		proxy.CutSubscribers()
+		asked, n := proxy.Commands("subscribe"), 0
+		for end := time.Now().Add(3 * time.Second); time.Now().Before(end); n++ {
+			if err := within(t, 2*time.Second, h.publish(fmt.Sprint(n)), "an answer"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// By itself after 0.5 to 1 s, 1 to 2 s, 2 to 4 s; and once more at each of them.
+		if asked = proxy.Commands("subscribe") - asked; asked < 2 || asked > 7 {
+			t.Errorf("%d subscriptions were tried while %d messages were published", asked, n)
+		}
+	})
+}
+
+func TestASubscriptionThatIsRenewedUnaskedIsReportedAsAGap(t *testing.T) {
+	for name, confirmation := range map[string]string{
+		"of the same channel": "*3\r\n$9\r\nsubscribe\r\n$7\r\nrenewed\r\n:1\r\n",
+		"of another channel":  "*3\r\n$9\r\nsubscribe\r\n$5\r\nother\r\n:1\r\n",
+		"a pong":              "*2\r\n$4\r\npong\r\n$1\r\n0\r\n",
+		"an error":            "-ERR nobody asked\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
+				proxy := redistest.Proxy(t, srv.Addr())
+				client := redis.NewClient(&redis.Options{Addr: proxy.Addr(), Protocol: 2})
+				t.Cleanup(func() { _ = client.Close() })
+				h := newHub(t, client, "renewed")
+				h.subscribe()
+				proxy.Inject(confirmation)
+				if !redistest.Until(2*time.Second, func() bool { return len(h.trouble()) > 0 }) {
+					t.Fatal("it was not noticed")
+				}
+				h.resubscribed(1, 5*time.Second)
+				if errs := h.trouble(); len(errs) != 1 || !errors.Is(errs[0], actors.ErrRedisGap) {
+					t.Errorf("one gap was reported as %v", errs)
+				}
+			})
+		})
+	}
 }
 
 func TestAHalfOpenSubscriptionIsFoundWithinSixSeconds(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 	maxBatch       = 1024     // messages in one pipeline
 	maxBatchBytes  = 1 << 20  // and their bytes; one message alone may be longer
 	stuckAfter     = 3 * time.Second
-	maxStuck       = 3 // pipelines that Redis does not answer; there is one more beside them
+	maxStuck       = 3 // pipelines that are not answered; while there are so many, no more are sent
 )
 
 var (

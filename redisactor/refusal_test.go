@@ -83,6 +83,7 @@ func hubOn(t *testing.T, srv *redistest.Server, channel string) *hub {
 }
 
 func TestAUserWhoMayNotPingStaysSubscribedAndIsAskedOnce(t *testing.T) {
+	t.Parallel()
 	srv := redistest.StartReal(t)
 	proxy := redistest.Proxy(t, srv.Addr())
 	h := newHub(t, user(t, srv, proxy.Addr(), "resetkeys", "allchannels", "-@all", "+@pubsub"), "mute")
@@ -110,6 +111,7 @@ func TestAUserWhoMayNotPingStaysSubscribedAndIsAskedOnce(t *testing.T) {
 }
 
 func TestARedisThatIsBusyLosesNoSubscription(t *testing.T) {
+	t.Parallel()
 	srv := redistest.StartReal(t, "--busy-reply-threshold", "50")
 	h := newHub(t, srv.Client(t), "busy")
 	h.subscribe()
@@ -146,6 +148,7 @@ func TestARedisThatIsBusyLosesNoSubscription(t *testing.T) {
 }
 
 func TestAReplicaThatHasLostItsMasterLosesNoSubscription(t *testing.T) {
+	t.Parallel()
 	master := redistest.StartReal(t)
 	srv := replica(t, master, "--replica-serve-stale-data", "no")
 	h := newHub(t, srv.Client(t), "stale")
