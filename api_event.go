@@ -43,10 +43,15 @@ func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
 	return nil
 }
 
-// BroadcastEventContext is BroadcastEvent that says what happened. With Redis the error is nil if Redis took the message;
-// wraps ErrLocalOnly and the cause if this hub's own subscribers alone get it; is ctx's if that ended first, and then the
-// message goes its way and nobody learns of it; ErrTimeout if more wait for the hub already than it takes, and nobody gets it;
-// or ErrHubStopped. Without Redis it is that of BroadcastContext. It waits for 2 s at most, or while ctx lets it.
+// BroadcastEventContext is BroadcastEvent that says what happened. With Redis the error is
+//   - nil: Redis has taken the message, for whoever is subscribed there;
+//   - ErrLocalOnly, wrapped together with the cause: this hub's own subscribers alone get it (if it is that Redis did not answer
+//     in time, others may get it all the same);
+//   - ctx's: nothing was done if ctx had ended before; if it ended meanwhile the message goes its way, and nobody says how;
+//   - ErrTimeout: more waits for the hub already than it takes, and nobody gets it;
+//   - ErrHubStopped.
+//
+// Without Redis it is that of BroadcastContext. It waits for 2 s at most, without Redis for as long as ctx lets it.
 func (h *Hub) BroadcastEventContext(ctx context.Context, event any) error {
 	frame, err := h.marshal(ctx, event)
 	if err != nil {
