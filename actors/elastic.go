@@ -19,9 +19,9 @@ type Elastic struct {
 	queue   queue
 	given   uint64 // the number of the next job in the queue
 	places  int
-	placed  []*hand   // with a job that has not taken long
-	slow    []*hand   // with one that has, or that was scheduled apart; but not for so long that nobody waits for it
-	waiting []settler // in Settle
+	placed  []*hand    // with a job that has not taken long
+	slow    []*hand    // with one that has, or that was scheduled apart; but not for so long that nobody waits for it
+	waiting []settling // in Settle
 
 	looks  uint64      // at how things go: the clock of this pool
 	next   *time.Timer // of looks; nil while there is nothing to look at
@@ -43,10 +43,17 @@ const (
 	slow
 )
 
+// settling is a settler for whom no job is waited for longer than staleLooks since a look.
+type settling struct {
+	settler
+	from uint64
+}
+
 const (
 	lookEvery  = time.Millisecond
-	slowLooks  = 2  // after which a job has taken long
-	staleLooks = 20 // after which Settle does not wait for it
+	slowLooks  = 2   // after which a job has taken long
+	staleLooks = 20  // after which Settle does not wait for it any longer
+	lostLooks  = 100 // after which Settle does not wait for it at all
 )
 
 // NewElastic makes a pool with limit places; limit < 1 means GOMAXPROCS.
@@ -80,10 +87,25 @@ func (p *Elastic) ScheduleApart(fn func()) {
 	go p.work(h, fn)
 }
 
-// Settle waits until everything that was scheduled before has run, except for what has taken some 20 ms.
-func (p *Elastic) Settle() {
+// Settle waits until everything that was scheduled before has run, except for what has taken some 20 ms meanwhile, or 100 ms in
+// all. It reports whether there was anything to wait for.
+func (p *Elastic) Settle() bool { return p.settleSince(p.now()) }
+
+// now is the time of the pool, for settleSince.
+func (p *Elastic) now() (look uint64) {
 	p.mu.Lock()
-	w := settler{p.given, make(chan struct{})}
+	defer p.mu.Unlock()
+	return p.looks
+}
+
+// settleSince is Settle, with the 20 ms since then: for somebody who settles again and again.
+func (p *Elastic) settleSince(look uint64) bool {
+	p.mu.Lock()
+	if p.queue.len() == 0 && len(p.placed) == 0 && len(p.slow) == 0 {
+		p.mu.Unlock()
+		return false
+	}
+	w := settling{settler{p.given, make(chan struct{})}, look}
 	p.waiting = append(p.waiting, w)
 	p.settle()
 	if len(p.waiting) > 0 {
@@ -95,21 +117,19 @@ func (p *Elastic) Settle() {
 	}
 	p.mu.Unlock()
 	<-w.reached
+	return true
 }
 
 // settle lets those go on who have waited long enough.
 func (p *Elastic) settle() {
-	if len(p.waiting) == 0 {
-		return
-	}
-	done := p.given - uint64(p.queue.len())
-	for _, h := range p.placed {
-		done = min(done, h.number)
-	}
-	for _, h := range p.slow {
-		done = min(done, h.number)
-	}
-	p.waiting = reached(p.waiting, done)
+	p.waiting = slices.DeleteFunc(p.waiting, func(w settling) bool {
+		late := func(h *hand) bool { return h.number < w.upTo && p.looks-max(h.since, w.from) < staleLooks }
+		if p.given-uint64(p.queue.len()) < w.upTo || slices.ContainsFunc(p.placed, late) || slices.ContainsFunc(p.slow, late) {
+			return false
+		}
+		close(w.reached)
+		return true
+	})
 }
 
 // fill gives every free place to a new goroutine, if there is something to do.
@@ -202,6 +222,7 @@ func (p *Elastic) attend() {
 
 // look takes the places of those whose job has taken long, and gives up waiting for those who have been at it for longer.
 func (p *Elastic) look(round uint64) {
+	runtime.Gosched() // whoever is ready to run goes first, or jobs would take long for want of a processor
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if round != p.rounds {
@@ -219,7 +240,7 @@ func (p *Elastic) look(round uint64) {
 		return true
 	})
 	p.slow = slices.DeleteFunc(p.slow, func(h *hand) bool {
-		if p.looks-h.since < staleLooks {
+		if p.looks-h.since < lostLooks {
 			return false
 		}
 		h.state = unlisted

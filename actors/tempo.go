@@ -4,11 +4,11 @@ import "time"
 
 // Tempo is how quickly the writes of one connection go that may wait for its peer, and so where the next of them is to run: on
 // the pool of streams, whose Settle waits for it; apart, so that it costs the others no place there; or, of a peer that takes
-// longer than Settle waits, where nobody waits for it, until it has been quick again. It belongs to whoever begins a write and
-// has been told that the last is over.
+// longer than Settle waits again and again, where nobody waits for it, until it has been quick once. It belongs to whoever begins
+// a write and has been told that the last is over.
 type Tempo struct {
-	slow  uint8 // how many quick writes it takes to come back to the pool
-	stale bool
+	slow   uint8 // how many quick writes it takes to come back to the pool
+	lapses uint8 // writes in a row for which Settle would not wait
 }
 
 const (
@@ -16,12 +16,17 @@ const (
 	slowWrite = 5 * time.Millisecond
 	// probation is how many quick writes in a row it takes then.
 	probation = 64
+	// maxLapses is how often it is waited for in vain: once may be for want of a processor.
+	maxLapses = 3
 )
+
+// LeastTurn is how many messages are written at least before a connection leaves its place on the pool of streams to others.
+const LeastTurn = 32
 
 // Schedule has the next write run; apart if it is known that it will have to wait.
 func (t *Tempo) Schedule(write func(), apart bool) {
 	switch {
-	case t.stale:
+	case t.lapses >= maxLapses:
 		go write()
 	case apart || t.slow > 0:
 		Streams().ScheduleApart(write)
@@ -33,9 +38,29 @@ func (t *Tempo) Schedule(write func(), apart bool) {
 // Wrote notes how long a write took for the peer's sake.
 func (t *Tempo) Wrote(took time.Duration) {
 	switch {
+	case took >= lostLooks*lookEvery:
+		t.slow, t.lapses = probation, maxLapses
+	case took >= staleLooks*lookEvery:
+		t.slow, t.lapses = probation, min(t.lapses+1, maxLapses)
 	case took >= slowWrite:
-		t.slow, t.stale = probation, took >= staleLooks*lookEvery
-	case t.slow > 0:
-		t.slow, t.stale = t.slow-1, false
+		t.slow, t.lapses = probation, 0
+	default:
+		t.slow, t.lapses = max(t.slow, 1)-1, 0
+	}
+}
+
+// Settle lets connections that keep up take and write what was posted to their outboxes: so many messages to each, and bytes of payload. It
+// waits for the pool of connections, whose actors do not block; for that of streams, where those write that may; for the first again,
+// whose actors have the next batch for the second, and so on until there can be no more. For one that does not keep up it waits
+// 20 ms, some five times, and then not again before it does.
+func Settle(messages, bytes int) {
+	turns := 1 + messages/LeastTurn + 2*bytes/maxGather // two batches in a row are more than maxGather
+	began := Streams().now()
+	Connections().Settle()
+	for range turns {
+		if !Streams().settleSince(began) {
+			return
+		}
+		Connections().Settle()
 	}
 }

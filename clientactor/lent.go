@@ -52,9 +52,23 @@ func (l *lent) own(start func(func()), fn func() error, then func(error)) {
 func alone(fn func()) { go fn() }
 
 func (l *lent) write(b *actors.Batch) (pending bool, err error) {
-	frames := slices.Collect(b.Messages) // the batch is valid only now
-	l.own(func(fn func()) { l.tempo.Schedule(fn, false) }, func() error { return l.send(frames) }, l.written)
+	l.writeSome(slices.Collect(b.Messages)) // the batch is valid only now
 	return true, nil
+}
+
+// maxTurn is how many messages are written before others on the pool have their turn: each is a system call of its own.
+const maxTurn = actors.LeastTurn
+
+func (l *lent) writeSome(frames []*actors.Frame) {
+	now := min(len(frames), maxTurn)
+	run := func(fn func()) { l.tempo.Schedule(fn, false) }
+	l.own(run, func() error { return l.send(frames[:now]) }, func(err error) {
+		if err == nil && now < len(frames) {
+			l.writeSome(frames[now:])
+			return
+		}
+		l.written(err)
+	})
 }
 
 // send writes messages, and cuts the connection if it does not get on.

@@ -14,6 +14,7 @@ type registry struct {
 	link    *actors.Link
 	frames  []*actors.Frame // broadcasts that go out at the next fanOut
 	ahead   int             // messages posted since connections were last known to have had their turn
+	bytes   int             // of payload, of these
 	fresh   bool            // somebody was registered since then, whose actor may be still to be spawned
 	members []*member       // in no particular order: the last takes the place of one that leaves
 	index   map[*actors.Outbox]*member
@@ -77,10 +78,11 @@ func (r *registry) fanOut(ctx actor.Context) {
 	for rest := r.frames; len(rest) > 0; {
 		var f *actors.Frame
 		f, rest = actors.Bundle(rest)
-		if r.ahead += f.Count(); r.ahead > maxAhead {
+		if r.ahead+f.Count() > maxAhead {
 			r.pace(ctx)
-			r.ahead = f.Count()
+			r.ahead, r.bytes = 0, 0
 		}
+		r.ahead, r.bytes = r.ahead+f.Count(), r.bytes+f.Len()
 		for _, each := range r.members {
 			each.Outbox.PostUserMessage(f)
 		}
@@ -96,8 +98,7 @@ func (r *registry) pace(ctx actor.Context) {
 		_, _ = await(reply) // late or never: then somebody's queue is what there is
 		r.fresh = false
 	}
-	actors.Connections().Settle()
-	actors.Streams().Settle()
+	actors.Settle(r.ahead, r.bytes)
 }
 
 // await is for what connections answers, which waits for nobody.
