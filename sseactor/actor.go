@@ -16,6 +16,8 @@ type sink interface {
 	// write writes g, which begins now, and releases it; pending means that the actor will be sent a written, and that there
 	// must be no other write before that.
 	write(g actors.Gathered, now time.Time) (pending bool, err error)
+	// check is called every KeepAlive.
+	check()
 	// end is the last call: the actor has ended, for err if not for the hub.
 	end(err error)
 }
@@ -95,6 +97,7 @@ func (s *stream) beat() {
 	if s.out == nil {
 		return
 	}
+	s.out.check()
 	left := KeepAlive - time.Since(s.last)
 	if left <= 0 {
 		left = KeepAlive

@@ -149,6 +149,9 @@ func (h *Hijacked) write(g actors.Gathered, _ time.Time) (pending bool, err erro
 	return h.socket.Send(g)
 }
 
+// check implements sink. The socket sees to itself.
+func (h *Hijacked) check() {}
+
 // end implements sink. After an error there is nobody to wait for. As with net/http, one that says no more than that the
 // connection is broken means that the client left.
 func (h *Hijacked) end(err error) {

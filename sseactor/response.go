@@ -16,20 +16,22 @@ import (
 // WriteTimeout end the stream.
 type Response struct {
 	stream  *Stream
-	request context.Context
+	request *http.Request
 	rc      *http.ResponseController
 	wait    time.Duration
 	lasting bool        // a deadline that passes between two writes does no harm: HTTP/1, not HTTP/2
+	limited bool        // the kernel was asked to bound what is not acknowledged
 	unwatch func() bool // of the hub's life
 
 	using sync.Mutex          // held while the writer is used
 	w     http.ResponseWriter // nil once the handler returns
 
 	mu    sync.Mutex
-	until time.Time // the deadline that is set; zero: none
-	off   bool      // that was the last: cut or detached
-	over  bool      // how the stream ended is decided
-	err   error     // what for, if not for the hub
+	until time.Time   // the deadline that is set; zero: none
+	off   bool        // that was the last: cut or detached
+	guard *time.Timer // in the place of a deadline, of a writer that takes none; else nil
+	over  bool        // how the stream ended is decided
+	err   error       // what for, if not for the hub
 	done  chan struct{}
 }
 
@@ -49,7 +51,7 @@ func (s *Stream) Respond(hub context.Context, w http.ResponseWriter, r *http.Req
 		}
 	}()
 	setHeader(w.Header())
-	out = &Response{stream: s, request: r.Context(), w: w, rc: http.NewResponseController(w), wait: wait,
+	out = &Response{stream: s, request: r, w: w, rc: http.NewResponseController(w), wait: wait,
 		lasting: r.ProtoMajor == 1, done: make(chan struct{})}
 	s.out = out
 	s.box.OnAbort(out.cut)
@@ -71,11 +73,11 @@ func (r *Response) Serve() error {
 	defer r.detach()
 	select {
 	case <-r.done:
-	case <-r.request.Done():
-		r.leave(r.request.Err())
+	case <-r.request.Context().Done():
+		r.leave(r.request.Context().Err())
 	}
 	// net/http ends the context when a write fails; one that took too long is not a client that left.
-	if err := r.request.Err(); r.err != nil && err != nil && !errors.Is(r.err, os.ErrDeadlineExceeded) {
+	if err := r.request.Context().Err(); r.err != nil && err != nil && !errors.Is(r.err, os.ErrDeadlineExceeded) {
 		return err
 	}
 	return r.err
@@ -129,60 +131,166 @@ func (r *Response) write(g actors.Gathered, now time.Time) (pending bool, err er
 			r.stream.err = actors.NewGoexitError("ResponseWriter")
 		}
 	}()
-	r.limit(now)
-	fenced := actors.Fence("ResponseWriter", func() {
-		if len(g.Bytes) > 0 {
-			_, err = r.w.Write(g.Bytes)
-		}
-		if err == nil {
-			err = r.rc.Flush()
-		}
-	})
+	fenced := actors.Fence("ResponseWriter", func() { err = r.writePieces(g.Bytes, now) })
 	if fenced != nil {
 		err = fenced
 	}
-	if !r.lasting {
-		r.deadline(time.Time{})
-	}
+	r.rest()
 	r.stream.lane.wrote(time.Since(now))
 	over = true
 	return false, err
 }
 
+// piece is how many bytes of an event are written at a time: each has the write wait to itself, so that a large one is not given up
+// while it gets through.
+const piece = 16 << 10
+
+func (r *Response) writePieces(p []byte, now time.Time) error {
+	for r.limit(now) {
+		if len(p) == 0 {
+			return r.failed(r.rc.Flush())
+		}
+		n := min(len(p), piece)
+		if _, err := r.w.Write(p[:n]); err != nil {
+			return r.failed(err)
+		}
+		if p = p[n:]; len(p) > 0 {
+			now = time.Now()
+		}
+	}
+	return os.ErrDeadlineExceeded // it was cut
+}
+
 // limit gives a write that begins now at least the write wait, and at most a quarter more: setting a deadline costs as much as
-// an eighth of a write, so it is not set for each. Not every writer can; then the server's own deadlines hold.
-func (r *Response) limit(now time.Time) {
+// an eighth of a write, so it is not set for each. It reports whether there may be a write.
+func (r *Response) limit(now time.Time) bool {
 	r.mu.Lock()
-	enough := r.until.Sub(now) >= r.wait
-	r.mu.Unlock()
-	if !enough {
-		r.deadline(now.Add(r.wait + r.wait/4))
+	defer r.mu.Unlock()
+	switch {
+	case r.off:
+		return false
+	case r.guard != nil:
+		r.guard.Reset(r.wait + r.wait/4)
+	case r.until.Sub(now) < r.wait:
+		r.setDeadline(now.Add(r.wait + r.wait/4))
+	}
+	return true
+}
+
+// rest is for when a write is over.
+func (r *Response) rest() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.guard != nil:
+		r.guard.Stop()
+	case !r.lasting && !r.off:
+		r.setDeadline(time.Time{})
 	}
 }
 
-func (r *Response) deadline(t time.Time) { r.setDeadline(t, false) }
-
-// setDeadline sets the deadline, unless there was a last one.
-func (r *Response) setDeadline(t time.Time, last bool) {
+// takesNoDeadline reports whether the writer does not let deadlines through.
+func (r *Response) takesNoDeadline() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.off {
-		r.until, r.off = t, last
-		_ = actors.Fence("ResponseWriter", func() { _ = r.rc.SetWriteDeadline(t) })
+	return r.guard != nil
+}
+
+// failed is err, or what it means if the connection was shut down for want of a deadline.
+func (r *Response) failed(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil && r.off && r.guard != nil {
+		return os.ErrDeadlineExceeded
 	}
+	return err
+}
+
+// setDeadline sets the deadline, or a guard if the writer takes none. The lock is held.
+func (r *Response) setDeadline(t time.Time) {
+	r.until = t
+	var err error
+	_ = actors.Fence("ResponseWriter", func() { err = r.rc.SetWriteDeadline(t) })
+	if r.guard == nil && errors.Is(err, http.ErrNotSupported) {
+		r.guard = time.AfterFunc(time.Until(t), r.giveUp)
+		r.limitUnacknowledged()
+	}
+}
+
+// giveUp is what a guard does when its time has come: the stream has ended, whatever becomes of the write.
+func (r *Response) giveUp() {
+	r.stream.box.Close(&actors.Close{Reason: actors.ReasonWrite})
+	r.end(os.ErrDeadlineExceeded)
+	r.cut()
 }
 
 // cut fails the write under way, and every other, from whatever goroutine.
-func (r *Response) cut() { r.setDeadline(time.Unix(1, 0), true) }
+func (r *Response) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.off {
+		return
+	}
+	r.off = true
+	r.setDeadline(time.Unix(1, 0))
+	if r.guard == nil {
+		return
+	}
+	r.guard.Stop()
+	if e, known := endsOf(r.request); known && !r.idle() {
+		descriptors.find(e, shutDown) // with all that an HTTP/2 client has asked for over it
+	}
+}
 
-// detach is for when the handler returns: the writer is not ours any more, and the connection may serve other requests.
+// idle reports whether nothing is being written.
+func (r *Response) idle() bool {
+	if !r.using.TryLock() {
+		return false
+	}
+	r.using.Unlock()
+	return true
+}
+
+// check implements sink. A stream that has lived for a while is worth the search that limitUnacknowledged takes.
+func (r *Response) check() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limitUnacknowledged()
+}
+
+// limitUnacknowledged has the kernel find out that the client's network has vanished: else what is written goes into its buffer
+// for a quarter of an hour before it says so. The lock is held.
+func (r *Response) limitUnacknowledged() {
+	if r.limited {
+		return
+	}
+	r.limited = true
+	if e, known := endsOf(r.request); known {
+		descriptors.find(e, func(fd int) { limitUnacknowledged(fd, max(r.wait, actors.UserTimeout)) })
+	}
+}
+
+// detach is for when the handler returns: the writer is not ours any more, and the connection may serve other requests. It
+// waits for a write that is under way, however long that takes: net/http would give the buffers that it is in to others.
 func (r *Response) detach() {
 	r.unwatch()
-	if !r.using.TryLock() { // the hub has ended, or the client left before there was an actor, and a write is under way
+	if !r.using.TryLock() { // the hub has ended, or the client left before there was an actor
 		r.cut()
+		if r.takesNoDeadline() && r.request.Context().Value(http.ServerContextKey) == nil {
+			return // no server of net/http's is behind a writer that would hold this up for ever
+		}
 		r.using.Lock()
 	}
 	r.w = nil
 	r.using.Unlock()
-	r.setDeadline(time.Time{}, true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.off {
+		r.off = true
+		if r.guard == nil {
+			r.setDeadline(time.Time{})
+		} else {
+			r.guard.Stop()
+		}
+	}
 }

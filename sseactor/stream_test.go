@@ -287,7 +287,7 @@ func TestTheHandlerDoesNotReturnWhileTheResponseIsWritten(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Error(err)
 	}
-	send(t, s, "y") // which reaches nobody
+	_ = s.Outbox().Send(actors.NewFrame([]byte("y"))) // which reaches nobody
 	s.Outbox().Close(&actors.Close{Reason: actors.ReasonClosed})
 	for !s.Outbox().Drained() {
 		runtime.Gosched()
