@@ -54,7 +54,7 @@ func (b *behind) stalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	send(t, b.Stream, strings.Repeat("x", 32<<20)) // more than the buffers in between hold
+	send(t, b.Stream, strings.Repeat("x", 16<<20)) // more than the buffers in between hold
 	for !b.Outbox().Drained() {                    // until it is being written
 		runtime.Gosched()
 	}
@@ -93,9 +93,12 @@ func TestAStalledStreamBehindAWriterThatTakesNoDeadlineIsBoundedLikeAnyOther(t *
 				b.stalled(t)
 				c.end(b)
 				b.returns(t, c.want)
+				if kind == wstest.HTTP2 {
+					return // the client may keep the connection
+				}
 				ctx, cancel := context.WithTimeout(context.Background(), wstest.Patience)
 				defer cancel()
-				if err := b.Config.Shutdown(ctx); err != nil && kind != wstest.HTTP2 { // whose connection the client keeps
+				if err := b.Config.Shutdown(ctx); err != nil {
 					t.Error("Server.Shutdown:", err)
 				}
 			})
