@@ -84,8 +84,8 @@ type (
 	Members struct{ Reply chan<- []Member }
 	// Unserved, from a connection: it was accepted, and nobody ran its pumps; it closes itself.
 	Unserved struct{}
-	// Adopted, from the registry: answer when every Adopt that came before has been handled.
-	Adopted struct{ Reply chan<- struct{} }
+	// Caught, from the registry, to its listener too: answer when all that came before has been handled.
+	Caught struct{ Reply chan<- struct{} }
 )
 
 // Member is one entry of the answer to Members.

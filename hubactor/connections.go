@@ -61,7 +61,7 @@ func (c *connections) Receive(ctx actor.Context) {
 		c.ended(ctx, m.Who)
 	case *actors.Members:
 		m.Reply <- c.joined()
-	case *actors.Adopted:
+	case *actors.Caught:
 		m.Reply <- struct{}{}
 	case *actors.Overflowed:
 		ctx.Send(c.link.Listener, &actors.Dropped{Subscriber: m.Subscriber, Count: m.Count})

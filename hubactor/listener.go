@@ -24,14 +24,15 @@ type callbacks struct {
 	others  *lane // OnError, OnTimeout
 
 	greetings  map[*actors.Outbox]*list.Element // each OnConnect that waits
-	passOverAt int                              // how many of these wait before passOver
+	behind     bool                             // members did not keep up, and has not been idle since
+	passOverAt int                              // how many wait there before passOver
 	owed       int                              // those who were connected, and not disconnected
 	missed     *atomic.Int64                    // drops that OnDrop was not called for
 	drain      *actors.Drain                    // nil until the hub stops
 }
 
-// When this many callbacks of members wait, the first of them for this long, the lane does not keep up. Then those are passed over
-// who were gone before their OnConnect began: behind a callback that blocks they would be remembered for ever.
+// When this many callbacks of members wait, and one has waited for this long since the lane was last idle, it does not keep up. Then
+// those are passed over who were gone before their OnConnect began: behind a callback that blocks they would be remembered for ever.
 const (
 	maxWaiting = 1024
 	maxLag     = 250 * time.Millisecond
@@ -102,6 +103,8 @@ func (l listener) Receive(ctx actor.Context) {
 		}
 	case *ran:
 		l.ran(m)
+	case *actors.Caught:
+		answer(m.Reply, struct{}{})
 	case *actors.Drain:
 		l.drain = m
 	case *actors.Crash:
@@ -133,7 +136,8 @@ func (c *callbacks) disconnected(m *actors.Disconnected) {
 		t.fn = func() { c.cfg.OnDisconnect(m.Subscriber) }
 	}
 	c.members.add(t)
-	if c.members.waiting.Len() > c.passOverAt && c.members.lag() > maxLag {
+	c.behind = c.behind || c.members.lag() > maxLag || c.members.waiting.Len() > 8*maxWaiting
+	if c.behind && c.members.waiting.Len() > c.passOverAt {
 		c.passOver()
 	}
 	c.run(c.members)
@@ -205,6 +209,9 @@ func (c *callbacks) ran(m *ran) {
 
 func (c *callbacks) finish(t *task, in *lane, err error) {
 	in.done(t)
+	if in == c.members && in.idle() {
+		c.behind = false
+	}
 	if err != nil {
 		f := actors.UserFailed(t.op, err)
 		f.Log(c.cfg.Logger)

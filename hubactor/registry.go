@@ -15,6 +15,7 @@ type registry struct {
 	frames  []*actors.Frame // broadcasts that go out at the next fanOut
 	ahead   int             // messages posted since connections were last known to have had their turn
 	bytes   int             // of payload, of these
+	events  int             // sent to the listener since it was last known to have seen them all
 	fresh   bool            // somebody was registered since then, whose actor may be still to be spawned
 	members []*member       // in no particular order: the last takes the place of one that leaves
 	index   map[*actors.Outbox]*member
@@ -93,15 +94,32 @@ func (r *registry) fanOut(ctx actor.Context) {
 // pace lets the connections' actors have their turn.
 func (r *registry) pace(ctx actor.Context) {
 	if r.fresh {
-		reply := make(chan struct{}, 1)
-		ctx.Send(r.link.Connections, &actors.Adopted{Reply: reply})
-		_, _ = await(reply) // late or never: then somebody's queue is what there is
+		r.catchUp(ctx, r.link.Connections)
 		r.fresh = false
 	}
 	actors.Settle(r.ahead, r.bytes)
 }
 
-// await is for what connections answers, which waits for nobody.
+// maxEvents is how many events the registry may be ahead of the listener, which has more to do for each.
+const maxEvents = 256
+
+// tell sends the listener an event. It waits when there are too many that the listener has not seen.
+func (r *registry) tell(ctx actor.Context, event any) {
+	ctx.Send(r.link.Listener, event)
+	if r.events++; r.events >= maxEvents {
+		r.events = 0
+		r.catchUp(ctx, r.link.Listener)
+	}
+}
+
+// catchUp waits until all that was sent to another child of the hub has been handled.
+func (r *registry) catchUp(ctx actor.Context, child *actor.PID) {
+	reply := make(chan struct{}, 1)
+	ctx.Send(child, &actors.Caught{Reply: reply})
+	_, _ = await(reply) // late or never: then its mailbox is what there is
+}
+
+// await is for what connections and the listener answer, who wait for nobody.
 func await[T any](reply <-chan T) (answer T, ok bool) {
 	patience := time.NewTimer(time.Second)
 	defer patience.Stop()
@@ -138,7 +156,7 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 		ctx.Send(r.link.Connections, newForeign(r.link, m.Subscriber, box))
 	}
 	joined := actors.Member{Subscriber: m.Subscriber, Outbox: box}
-	ctx.Send(r.link.Listener, &actors.Connected{Member: joined})
+	r.tell(ctx, &actors.Connected{Member: joined})
 	box.SetJoined(true)
 	r.add(joined)
 	if box.Reason() != actors.ReasonNone { // it has come and gone already
