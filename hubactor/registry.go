@@ -1,7 +1,6 @@
 package hubactor
 
 import (
-	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -132,19 +131,25 @@ func await[T any](reply <-chan T) (answer T, ok bool) {
 }
 
 // rebuild asks connections who is there: nobody at first, everybody after a crash. Waiting for the answer here keeps
-// every accepted operation where it is safe, in the mailbox; connections waits for nobody.
+// every accepted operation where it is safe, in the mailbox; connections waits for nobody, but may be seconds behind: 200,000
+// subscribers that have just come are to get their actors first. Only when it is gone, and with it the hub, there is no answer.
 func (r *registry) rebuild(ctx actor.Context) {
 	reply := make(chan []actors.Member, 1)
 	ctx.Send(r.link.Connections, &actors.Members{Reply: reply})
 	list, ok := await(reply)
-	if !ok {
-		panic(errors.New("wskit: registry got no answer from connections"))
+	for !ok && r.haveConnections() {
+		list, ok = await(reply)
 	}
 	r.members = make([]*member, 0, len(list))
 	r.index = make(map[*actors.Outbox]*member, len(list))
 	for _, each := range list {
 		r.add(each)
 	}
+}
+
+func (r *registry) haveConnections() bool {
+	_, there := r.link.System.ProcessRegistry.Get(r.link.Connections)
+	return there
 }
 
 func (r *registry) register(ctx actor.Context, m *actors.Register) {
