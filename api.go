@@ -355,13 +355,14 @@ func (h *Hub) warn(text string) {
 var defaultLog = actors.NewLog(nil)
 
 // adopt has the hub run a connection's actor. A hub that stopped before the message was sent may not have seen it.
-func (h *Hub) adopt(m *actors.Adopt, refuse func(actors.Reason)) {
+func (h *Hub) adopt(m *actors.Adopt) {
 	l := h.up()
 	m.Outbox.SetHome(l, m.Subscriber)
 	m.Outbox.OnDrop(l.OnDrop)
+	l.Adoptions.Add(m)
 	l.System.Root.Send(l.Connections, m)
 	if l.Gate.Stopped() {
-		refuse(actors.ReasonShutdown)
+		m.Refuse(actors.ReasonShutdown)
 	}
 }
 

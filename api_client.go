@@ -254,5 +254,5 @@ func (c *Client) handler() func([]byte) {
 }
 
 func (c *Client) adopt() {
-	c.hub.adopt(&actors.Adopt{Kind: "ws", Subscriber: c, Outbox: c.conn.Outbox(), Actor: c.conn.Actor()}, c.conn.Refuse)
+	c.hub.adopt(&actors.Adopt{Kind: "ws", Subscriber: c, Outbox: c.conn.Outbox(), Actor: c.conn.Actor(), Refuse: c.conn.Refuse})
 }

@@ -110,5 +110,5 @@ func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve
 }
 
 func (c *SSEClient) adopt() {
-	c.hub.adopt(&actors.Adopt{Kind: "sse", Subscriber: c, Outbox: c.stream.Outbox(), Actor: c.stream.Actor()}, c.stream.Refuse)
+	c.hub.adopt(&actors.Adopt{Kind: "sse", Subscriber: c, Outbox: c.stream.Outbox(), Actor: c.stream.Actor(), Refuse: c.stream.Refuse})
 }

@@ -19,6 +19,7 @@ type Link struct {
 	Roll                                 *Roll
 	Greets                               bool // there is an OnConnect, which comes before all else
 	Gate                                 *Gate
+	Adoptions                            *Adoptions
 	Goroutines                           *Runner         // for what may block; closed when the hub has ended
 	Life                                 context.Context // ends when the hub has ended
 	Done                                 <-chan struct{} // closed then

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"container/list"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -79,6 +80,9 @@ type (
 		Subscriber Subscriber
 		Outbox     *Outbox
 		Actor      actor.Actor
+		Refuse     func(Reason) // ends the connection if there will be no actor; called by Adoptions, and must not block
+
+		waiting *list.Element // in Adoptions
 	}
 	// Members, from a registry that (re)starts: who has joined, in the order they were adopted?
 	Members struct{ Reply chan<- []Member }

@@ -94,6 +94,7 @@ func (c *connections) Receive(ctx actor.Context) {
 }
 
 func (c *connections) adopt(ctx actor.Context, m *actors.Adopt) {
+	c.link.Adoptions.Taken(m)
 	isForeign := m.Kind == foreignKind
 	if isForeign && c.foreign[m.Subscriber] != nil {
 		c.park(m)

@@ -25,7 +25,18 @@ type foreign struct {
 }
 
 func newForeign(link *actors.Link, sub actors.Subscriber, box *actors.Outbox) *actors.Adopt {
-	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: &foreign{link: link, sub: sub, box: box}}
+	f := &foreign{link: link, sub: sub, box: box}
+	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: f, Refuse: f.refuse}
+}
+
+// refuse closes a subscriber for which there will be no actor.
+func (f *foreign) refuse(r actors.Reason) {
+	f.box.Close(&actors.Close{Reason: r})
+	f.link.Goroutines.Schedule(func() {
+		if err := actors.Fence("Close", f.sub.Close); err != nil {
+			actors.UserFailed("Close", err).Log(f.link.Log)
+		}
+	})
 }
 
 func (f *foreign) Receive(ctx actor.Context) {

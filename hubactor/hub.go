@@ -87,7 +87,7 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actor.Stopped:
 		actors.FlushLog(h.cfg.Logger, flushWithin)
 		h.late.Stop()
-		h.end()
+		h.over()
 		h.link.Goroutines.Close()
 	case *actor.Terminated:
 		if !h.stopping {
@@ -164,6 +164,7 @@ func (h *hub) start(ctx actor.Context) {
 		System: system,
 		Gate: actors.NewGate(h.cfg.RegisterBuf, h.cfg.RegisterBuf, h.cfg.BroadcastBuf,
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
+		Adoptions:  new(actors.Adoptions),
 		Goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
 		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
@@ -277,7 +278,13 @@ func (h *hub) drain(ctx actor.Context) {
 		patience.Stop()
 	}
 	// A child that user code blocks keeps the tree from ending; nobody shall wait for that.
-	h.late = time.AfterFunc(time.Until(limit), h.end)
+	h.late = time.AfterFunc(time.Until(limit), h.over)
+}
+
+// over tells everybody that the hub has ended.
+func (h *hub) over() {
+	h.link.Adoptions.End()
+	h.end()
 }
 
 func (h *hub) list(ctx actor.Context, m *actors.Tree) {

@@ -158,7 +158,9 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 		return
 	}
 	if foreign {
-		ctx.Send(r.link.Connections, newForeign(r.link, m.Subscriber, box))
+		adopt := newForeign(r.link, m.Subscriber, box)
+		r.link.Adoptions.Add(adopt)
+		ctx.Send(r.link.Connections, adopt)
 	}
 	joined := actors.Member{Subscriber: m.Subscriber, Outbox: box}
 	r.tell(ctx, &actors.Connected{Member: joined})

@@ -1,0 +1,56 @@
+package actors
+
+import (
+	"container/list"
+	"sync"
+)
+
+// Adoptions is who was handed to a hub's connections and has not been taken yet. Connections may end before they come to it,
+// when they are given up after too many failures, and what waits in an actor's mailbox is lost then. Its methods may be called
+// from any goroutine; a nil Adoptions notes nothing.
+type Adoptions struct {
+	mu      sync.Mutex
+	waiting list.List // of *Adopt
+	over    bool
+}
+
+// Add notes m, which is about to be sent. After the end nobody is noted: whoever sends finds the hub's gate stopped.
+func (a *Adoptions) Add(m *Adopt) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.over {
+		m.waiting = a.waiting.PushBack(m)
+	}
+}
+
+// Taken notes that connections have m.
+func (a *Adoptions) Taken(m *Adopt) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m.waiting != nil {
+		a.waiting.Remove(m.waiting)
+		m.waiting = nil
+	}
+}
+
+// End refuses who still waits: the hub is over.
+func (a *Adoptions) End() {
+	a.mu.Lock()
+	a.over = true
+	var left []*Adopt
+	for a.waiting.Len() > 0 {
+		m := a.waiting.Remove(a.waiting.Front()).(*Adopt)
+		m.waiting = nil
+		left = append(left, m)
+	}
+	a.mu.Unlock()
+	for _, m := range left {
+		m.Refuse(ReasonShutdown)
+	}
+}
