@@ -15,7 +15,11 @@ var errApart = errors.New("wskit: subscribed and publishing on different servers
 // at once. Other messages may come there, and a renewal costs those that come meanwhile.
 var renewal = actors.Backoff{Min: time.Second, Max: 5 * time.Minute, Jitter: 0.5}
 
-// doubt sends a PING out of turn. What is in doubt while it is on its way needs another.
+// doubtPause is how long an answered doubt stands for those that come after it.
+const doubtPause = 50 * time.Millisecond
+
+// doubt sends a PING out of turn. What is in doubt while it is on its way, or right after, needs another, a little later: with
+// many hubs and a Redis that is slow there is always somebody.
 func (s *subscriber) doubt() {
 	switch {
 	case !s.up:
@@ -23,6 +27,23 @@ func (s *subscriber) doubt() {
 		s.doubted = true
 	default:
 		s.doubting = s.probe()
+	}
+}
+
+// allay ends a doubt that PING number n has settled.
+func (s *subscriber) allay(n uint64) {
+	if s.doubting > 0 && n >= s.doubting && !s.allayed {
+		s.allayed = true
+		s.after(doubtPause, &allayed{s.session})
+	}
+}
+
+// afterDoubt goes on with what came into doubt meanwhile.
+func (s *subscriber) afterDoubt() {
+	again := s.doubted
+	s.doubting, s.doubted, s.allayed = 0, false, false
+	if again {
+		s.doubt()
 	}
 }
 

@@ -6,9 +6,16 @@
 //
 // Every message reaches each local subscriber once. While the subscription is confirmed that is by its echo, so that all
 // instances see Redis' order; otherwise it is at once, and an echo that comes all the same is skipped. When the
-// subscription is lost, or a PUBLISH fails or is not answered within 2 s, what awaited its echo is delivered then.
+// subscription is lost, or a PUBLISH fails, or an echo has not come within 2 s, what awaited its echo is delivered then; and
+// soon when a PUBLISH was answered and a PING behind it on the subscription proves that its echo cannot come. Then
+// subscription and publisher are on different servers: the subscription is renewed, and until echoes come own messages are
+// delivered at once.
 // Messages of other instances are lost while the subscription is down: that is reported as actors.ErrRedisGap.
 // A PUBLISH is never sent twice, and not sent at all once its 2 s are over.
+//
+// An error that Redis answers with is not a broken connection: it concerns the hub whose channel or message it is about, is
+// reported to that one, and touches no other. Neither does a hub that takes its messages slowly: they wait for it, up to a
+// bound, and the reader goes on.
 package redisactor
 
 import (

@@ -5,16 +5,8 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/wskit/wskit/actors"
-)
-
-const (
-	// pingEvery is how often the subscription connection is pinged, pongWithin how long nothing may be read after that
-	// before it counts as dead.
-	pingEvery  = 3 * time.Second
-	pongWithin = 2 * time.Second
 )
 
 // reconnect is how long the subscriber waits after a connection was lost or not to be had, and before it asks again for a
@@ -36,8 +28,9 @@ type subscriber struct {
 	ponged  uint64
 
 	mute     bool   // Redis does not let this user send PING
-	doubting uint64 // the PING that somebody's doubt has led to and that is not answered yet; 0: none
-	doubted  bool   // and somebody else is in doubt since
+	doubting uint64 // the PING that somebody's doubt has led to, until a little after its answer; 0: none
+	allayed  bool   // it is answered
+	doubted  bool   // somebody else is in doubt since
 
 	renewals int    // since echoes came
 	apart    uint64 // the epoch that is to be renewed, or was last
@@ -65,9 +58,10 @@ type (
 
 // To the subscriber, from its timers.
 type (
-	rested struct{ turn uint64 }
-	tick   struct{ *session }
-	renew  struct{ *session }
+	rested  struct{ turn uint64 }
+	tick    struct{ *session }
+	renew   struct{ *session }
+	allayed struct{ *session }
 	// verdict on a PING that was sent at, to be spoken at due.
 	verdict struct {
 		*session
@@ -169,6 +163,10 @@ func (s *subscriber) Receive(ctx actor.Context) {
 			s.end(errApart)
 			s.connect()
 		}
+	case *allayed:
+		if m.session == s.session {
+			s.afterDoubt()
+		}
 	case *together:
 		s.renewals = 0
 	case *actors.Crash:
@@ -209,7 +207,7 @@ func (s *subscriber) connect() {
 		return
 	}
 	epoch := s.link.epochs.Add(1)
-	s.up, s.asked, s.expect, s.doubting, s.doubted = false, make(map[string]bool), make(map[string]int), 0, false
+	s.up, s.asked, s.expect, s.doubting, s.doubted, s.allayed = false, make(map[string]bool), make(map[string]int), 0, false, false
 	n := s.link.numbers.Add(1)
 	for _, m := range members {
 		s.serve(m, epoch, 0, n)
@@ -313,73 +311,6 @@ func (s *subscriber) confirm(channel string) {
 	if s.expect[channel]--; s.expect[channel] <= 0 {
 		delete(s.expect, channel)
 		s.tell(s.link.listeners(channel))
-	}
-}
-
-// ping finds out whether the connection lives, and goes on doing so.
-func (s *subscriber) ping() {
-	at := time.Since(base) // before the writer has it: the pong may be here before ask returns
-	s.link.round()
-	s.probe()
-	s.after(pongWithin, &verdict{s.session, at, time.Now().Add(pongWithin)})
-}
-
-// probe sends a PING, and returns its number.
-func (s *subscriber) probe() uint64 {
-	n, by := s.number()
-	members, _ := s.link.all()
-	for _, m := range members {
-		if m.curious.Load() {
-			s.send(m, &pinging{m, n})
-		}
-	}
-	s.session.ask(request{ping: n, by: by})
-	return n
-}
-
-// number numbers a PING. To one who may not PING any answer is one, but Redis would log it; a SUBSCRIBE to a channel that
-// is subscribed to is answered too, and changes nothing.
-func (s *subscriber) number() (n uint64, by string) {
-	if s.mute {
-		for channel := range s.asked {
-			if s.subscribed(channel) {
-				by = channel
-				break
-			}
-		}
-	}
-	return s.link.numbers.Add(1), by
-}
-
-// pong takes the answer to a PING. An error is an answer like another.
-func (s *subscriber) pong(n uint64, err error) {
-	s.mute = s.mute || redis.IsPermissionError(err)
-	s.ponged = n
-	members, _ := s.link.all()
-	s.tell(members)
-	for _, m := range members {
-		if m.curious.Load() {
-			m.post(&ponged{m, s.session.epoch, n})
-		}
-	}
-	if s.doubting > 0 && n >= s.doubting {
-		s.doubting = 0
-		if s.doubted {
-			s.doubted, s.doubting = false, s.probe()
-		}
-	}
-}
-
-// judge looks at what came after a PING. When the verdict itself is late, the process stood still, and nobody could answer.
-func (s *subscriber) judge(v *verdict) {
-	now := time.Now()
-	switch heard := time.Duration(s.session.heard.Load()); {
-	case heard > v.at:
-		s.after(pingEvery-pongWithin, &tick{s.session})
-	case now.Sub(v.due) > pongWithin/2:
-		s.after(pongWithin, &verdict{s.session, v.at, now.Add(pongWithin)})
-	default:
-		s.fail(errSilent)
 	}
 }
 

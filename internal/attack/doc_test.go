@@ -41,7 +41,7 @@
 //     TestMessagesAndBytesAreBoundedTogether, TestBroadcastsHeldBackWhileOnConnectRunsOverflowByThePolicy,
 //     TestWhatOnDropIsNotCalledForIsCountedAllTheSame, TestAcceptsAtOnceLetInExactlyN
 //   - clientactor: TestPongsForAPeerThatDoesNotReadAreBounded; redisactor: TestALedgerThatIsUsedForLongStaysSmall,
-//     TestNotesBeyondTheLimitAreForgottenOldestFirst, TestAHubThatTakesNothingHoldsRedisBackAndLosesNoConnection
+//     TestNotesBeyondTheLimitAreForgottenOldestFirst, TestWhatAHubHasNoRoomForIsCountedAndReportedAsItsOwn
 //
 // 6. While Redis is away: local delivery goes on, BroadcastEvent falls back, the link comes back by itself with backoff, and a
 // gap is reported. A message reaches each local subscriber once, whether or not the subscription is up.
