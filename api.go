@@ -92,7 +92,8 @@ type Hub struct {
 	link    atomic.Pointer[actors.Link]
 	forget  runtime.Cleanup // of a hub that was never run, when nobody can reach it any more
 	running atomic.Bool
-	waits   sync.Pool // of *wait
+	told    atomic.Uint32 // kinds of refused upgrades that were logged
+	waits   sync.Pool     // of *wait
 }
 
 // NewHub makes a hub. Until Run is called its operations queue up to their buffers. A nil option is skipped.

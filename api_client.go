@@ -81,7 +81,8 @@ func more(c *ClientConfig, set func(*actors.Bound)) {
 // The client is closed when ctx ends. The end of the request's own context, with which net/http ends the handler, does not count,
 // however many contexts stand between it and ctx; one that the caller ends while the request lives does, a deferred cancel included.
 //
-// An error has been answered: a failed upgrade by the WebSocket library, with its error; a stopped hub with 503 and an
+// An error has been answered: a failed upgrade by the WebSocket library, with its error, and the hub's log says once for each kind what
+// to do about it; a stopped hub with 503 and an
 // error wrapping ErrHubStopped. When the hub's queue stays full the connection is closed with 1013 and the error wraps ErrTimeout.
 func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, clientOpts ...ClientOption) (*Client, error) {
 	if err := checkRequest(w, r, hub); err != nil {
@@ -106,6 +107,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		rethrow(failed)
 	}
 	if err != nil {
+		hub.logRefusal(r, err)
 		return nil, err
 	}
 	c.conn = conn
