@@ -247,7 +247,7 @@ func TestAHijackedStreamEndsWithItsContext(t *testing.T) {
 	hub := wstest.Run(t, wskit.WithSSEHijack())
 	for want, how := range map[error]wstest.Serving{
 		context.DeadlineExceeded: {Stream: func(w http.ResponseWriter, r *http.Request) error { // a middleware's
-			ctx, cancel := context.WithTimeout(r.Context(), wstest.Hush)
+			ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 			defer cancel()
 			return wskit.AcceptSSE(w, r.WithContext(ctx), hub.Hub)
 		}},

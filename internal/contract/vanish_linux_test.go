@@ -99,10 +99,10 @@ func TestAStreamWhoseClientsNetworkHasVanishedEnds(t *testing.T) {
 		opts []wskit.HubOption
 		wrap func(http.ResponseWriter) http.ResponseWriter
 	}{
-		"net/http":                       {kind: wstest.TCP},
-		"TLS":                            {kind: wstest.TLS},
-		"HTTP/2":                         {kind: wstest.HTTP2},
-		"hijacked":                       {kind: wstest.TCP, opts: []wskit.HubOption{wskit.WithSSEHijack()}},
+		"net/http":                        {kind: wstest.TCP},
+		"TLS":                             {kind: wstest.TLS},
+		"HTTP/2":                          {kind: wstest.HTTP2},
+		"hijacked":                        {kind: wstest.TCP, opts: []wskit.HubOption{wskit.WithSSEHijack()}},
 		"a writer that takes no deadline": {kind: wstest.TCP, wrap: func(w http.ResponseWriter) http.ResponseWriter { return mute{w} }},
 	} {
 		hub := wstest.Run(t, c.opts...)
