@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -64,6 +65,7 @@ func (s *Stream) Hijack(hub context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	// Of net/http's two buffers the handler keeps what they are part of; their 8 KB it shall not keep.
 	*rw.Reader, *rw.Writer = bufio.Reader{}, bufio.Writer{}
+	setAnswered(w)
 	h := &Hijacked{stream: s}
 	h.socket.Attach(conn, wait, func(err error) { s.box.PostUserMessage(&written{err}) })
 	h.attach(hub, r.Context(), head)
@@ -83,6 +85,19 @@ func canHijack(w http.ResponseWriter, r *http.Request) bool {
 		}
 	}
 	return true
+}
+
+// setAnswered tells a framework's writer, which does not see the answer pass, that there is one: echo's has the field Committed for
+// that. Else an error that the handler returns, such as that the client left, would be answered 500 on a connection that is not
+// the server's any more.
+func setAnswered(w http.ResponseWriter) {
+	v := reflect.ValueOf(w)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return
+	}
+	if f, ok := v.Elem().Type().FieldByName("Committed"); ok && f.Type.Kind() == reflect.Bool && f.IsExported() && len(f.Index) == 1 {
+		v.Elem().FieldByIndex(f.Index).SetBool(true)
+	}
 }
 
 // head is the response up to its first event; its body ends with the connection (RFC 9112, section 6.3).

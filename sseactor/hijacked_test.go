@@ -150,6 +150,49 @@ func TestTheFirstByteGoesOutInOneWriteWithTheHead(t *testing.T) {
 	s.returns(t, context.Canceled)
 }
 
+// A framework answers an error that a handler returns, unless its writer knows that there was an answer.
+func TestAFrameworksWriterIsToldThatTheRequestIsAnswered(t *testing.T) {
+	type echo struct {
+		*owner
+		Committed bool
+	}
+	type deep struct{ *echo }
+	type unlike struct {
+		*owner
+		Committed int
+	}
+	for _, c := range []struct {
+		w    http.ResponseWriter
+		told func(http.ResponseWriter) bool
+	}{
+		{&echo{}, func(w http.ResponseWriter) bool { return w.(*echo).Committed }},
+		{&deep{&echo{}}, func(w http.ResponseWriter) bool { return !w.(*deep).Committed }}, // not its own
+		{&unlike{}, func(w http.ResponseWriter) bool { return w.(*unlike).Committed == 0 }},
+		{echo{}, func(w http.ResponseWriter) bool { return true }},
+	} {
+		server, client := tcp(t)
+		switch w := c.w.(type) {
+		case *echo:
+			w.owner = own(server)
+		case *deep:
+			w.echo.owner = own(server)
+		case *unlike:
+			w.owner = own(server)
+		case echo:
+			w.owner = own(server)
+			c.w = w
+		}
+		s := sseactor.NewServed(8)
+		spawn(s)
+		result := &taken{s, serving(s.Hijack(context.Background(), c.w, request(t.Context()), time.Hour))}
+		if !c.told(c.w) {
+			t.Errorf("%+v", c.w)
+		}
+		_ = client.Close()
+		result.returns(t, context.Canceled)
+	}
+}
+
 // A connection that is closed while input is unread is reset, and the last events with it.
 func TestTheLastEventsOfATakenOverStreamReachAClientThatTalks(t *testing.T) {
 	server, client := tcp(t)

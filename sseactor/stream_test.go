@@ -392,6 +392,27 @@ func TestAStreamThatNobodyAdoptedEndsWithTheHub(t *testing.T) {
 	}
 }
 
+// Nor can it tell that the client has left, and it may come later: then it ends.
+func TestAStreamWhoseClientLeavesBeforeThereIsAnActorEnds(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	s, result := sseactor.NewServed(2), make(chan error, 1)
+	out := s.Respond(t.Context(), &response{}, request(ctx), time.Second)
+	go func() { result <- out.Serve() }()
+	leave()
+	select {
+	case err := <-result:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Serve does not return")
+	}
+	if got := s.Outbox().Reason(); got != actors.ReasonPeer {
+		t.Errorf("reason %v", got)
+	}
+	<-spawnUntilEnd(s)
+}
+
 func TestCanFlushLooksBehindWrappers(t *testing.T) {
 	type bare struct{ http.ResponseWriter }
 	for _, c := range []struct {
