@@ -160,6 +160,9 @@ func (c *Conn) readOne() ([]byte, error) {
 	return io.ReadAll(r)
 }
 
+// maxHearing is how many bytes are read at a time: the library waits until it has them all.
+const maxHearing = 1 << 10
+
 // hearing is a message of which each part is a sign of life.
 type hearing struct {
 	io.Reader
@@ -167,7 +170,7 @@ type hearing struct {
 }
 
 func (h hearing) Read(p []byte) (n int, err error) {
-	if n, err = h.Reader.Read(p); n > 0 {
+	if n, err = h.Reader.Read(p[:min(len(p), maxHearing)]); n > 0 {
 		h.c.heard()
 	}
 	return n, err
