@@ -22,7 +22,8 @@ type Server struct {
 	Served   chan error         // each result of ServeWS
 	Streamed chan error         // each result of AcceptSSE
 
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	client *http.Client // nil: httptest's
 }
 
 // Serving is how Serve serves. The zero Serving is wskit.Accept with both pumps, and wskit.AcceptSSE, over TCP.
@@ -92,6 +93,37 @@ func listen(t testing.TB, handler http.Handler, how Serving) *Server {
 		s.Close()
 	})
 	return s
+}
+
+// At is a server that somebody else runs at that address, another process perhaps, over TCP, TLS or HTTP/2. It tells nothing of its
+// handlers: Open, Handshake, Ask and Stream are for it.
+func At(t testing.TB, kind Kind, addr net.Addr) *Server {
+	t.Helper()
+	transport := &http.Transport{ForceAttemptHTTP2: kind.http2}
+	s := &Server{Kind: kind, Server: &httptest.Server{URL: "http://" + addr.String(), Listener: elsewhere{addr: addr}},
+		dial: (&net.Dialer{}).DialContext, client: &http.Client{Transport: transport}}
+	if kind.tls {
+		s.URL, s.TLS = "https://"+addr.String(), &tls.Config{InsecureSkipVerify: true}
+		transport.TLSClientConfig = s.TLS
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return s
+}
+
+// elsewhere is the listener of a server that somebody else runs.
+type elsewhere struct {
+	net.Listener
+	addr net.Addr
+}
+
+func (e elsewhere) Addr() net.Addr { return e.addr }
+
+// Client is an HTTP client that trusts the server.
+func (s *Server) Client() *http.Client {
+	if s.client != nil {
+		return s.client
+	}
+	return s.Server.Client()
 }
 
 // Host is the server's address, as in a Host header.
