@@ -294,8 +294,8 @@ func TestAHandlerThatBlocksIsCutOffAndServeSaysSo(t *testing.T) {
 		}
 	})
 	wstest.Receive(t, "the handler runs", entered)
-	srv.stop()
 	start := time.Now()
+	srv.stop()
 	if err := wstest.Receive(t, "Serve returns", srv.result); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
@@ -450,6 +450,7 @@ func TestServeThatCannotBeginLeavesHubAndServerAsTheyWere(t *testing.T) {
 	serving := wstest.Begin(func() { result <- wskit.Serve(ctx, srv, hub) })
 	at := wstest.At(t, wstest.TCP, wstest.Receive(t, "Serve serves", nowhere))
 	b := at.Open(t)
+	wstest.Eventually(t, "it is in", func() bool { return hub.SubscriberCount() == 1 })
 	second := hubServer(hub, none, nowhere)
 	second.Addr = at.Host()
 	if err := wskit.Serve(ctx, second, hub); !errors.Is(err, syscall.EADDRINUSE) {
