@@ -101,6 +101,7 @@ func TestDashboard(t *testing.T) {
 				tab.do(t, colorScheme(scheme))
 				tab.shot(t, name+"-before")
 				tab.fits(t, screen, scheme)
+				tab.speaksOf(t, screen)
 
 				tab.tapOrClick(t, screen, "#text")
 				tab.keys(t, "written on a "+name)
@@ -157,6 +158,7 @@ func TestDashboard(t *testing.T) {
 
 			startServer(t, program, "-addr", s.addr)
 			tab.awaitLive(t, 2, "off")
+			tab.await(t, "the problem to leave with what caused it", func(v view) bool { return v.Problem == "" && v.Box == "kept" })
 			tab.click(t, "#send") // what was not sent is still in the box
 			awaitTexts(t, []string{"before", "kept"}, tab)
 			tab.typed(t, "after")
@@ -198,6 +200,43 @@ func TestDashboard(t *testing.T) {
 		jumps := evaluate[int](t, tab, `document.querySelectorAll(".jump:not([hidden])").length`)
 		if jumps != 0 || left[0] > 1 || left[1] > 1 {
 			t.Errorf("the lists do not follow: %v below, %d buttons", left, jumps)
+		}
+	})
+
+	t.Run("WhatTheServerSaysOfItselfIsNoMessage", func(t *testing.T) {
+		tab := b.open(t, startServer(t, program))
+		tab.awaitLive(t, 2, "off")
+		// The numbers come once a second; the rates of the seconds between are drawn.
+		evaluate[chromedp.Void](t, tab, `(() => {
+			window.beats = 0;
+			new MutationObserver(() => window.beats++).observe(document.querySelector("#connected"), { childList: true });
+		})()`)
+		beats := func(n int) {
+			eventually(t, func() error {
+				if got := evaluate[int](t, tab, `window.beats`); got < n {
+					return fmt.Errorf("%d of %d beats", got, n)
+				}
+				return nil
+			})
+		}
+		peaks := func() []string {
+			return evaluate[[]string](t, tab, `[...document.querySelectorAll(".peak")].map((e) => e.textContent)`)
+		}
+		beats(6) // of both transports: three seconds
+		if got := slices.Compact(peaks()); !slices.Equal(got, []string{"Last minute, peak 0"}) {
+			t.Errorf("nothing was sent, and the page says %q", got)
+		}
+		tab.typed(t, "one")
+		tab.enter(t)
+		awaitTexts(t, []string{"one"}, tab)
+		eventually(t, func() error {
+			if got := peaks(); got[0] != "Last minute, peak 1" || got[2] != "Last minute, peak 1" {
+				return fmt.Errorf("one message was sent, and the page says %q", got)
+			}
+			return nil
+		})
+		if said := evaluate[string](t, tab, `document.querySelector(".facts").innerText.replace(/\s+/g, " ")`); !strings.Contains(said, "2 (2 for each tab)") {
+			t.Errorf("of its connections the page says %q", said)
 		}
 	})
 
@@ -247,6 +286,19 @@ func (s screen) emulate() []chromedp.Action[chromedp.Void] {
 			chromedp.EmulateScale(2), chromedp.EmulatePortrait, chromedp.EmulateMobile, chromedp.EmulateTouch))
 	}
 	return steps(chromedp.EmulateViewport(s.width, s.height))
+}
+
+// speaksOf checks that keys and terminals are spoken of where there are some, to those who hear the page too.
+func (tab *tab) speaksOf(t *testing.T, s screen) {
+	t.Helper()
+	shown := evaluate[[]bool](t, tab, `["#hint", ".ws .terminal", ".sse .terminal + pre"].map((s) => getComputedStyle(document.querySelector(s)).display !== "none")`)
+	if slices.Contains(shown, s.phone) {
+		t.Errorf("%s: the hint at keys, and those at terminals, are shown: %v", s.name, shown)
+	}
+	described := evaluate[bool](t, tab, `document.querySelector("#text").getAttribute("aria-describedby").includes("hint")`)
+	if described == s.phone {
+		t.Errorf("%s: the box is described by the hint at keys: %v", s.name, described)
+	}
 }
 
 // fits checks that all is in sight, that the box to write in and its button can be used, and that the colors are those of

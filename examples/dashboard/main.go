@@ -60,48 +60,38 @@ func main() {
 
 // run serves until ctx ends, then drains.
 func run(ctx context.Context, addr, redisAddr string) error {
-	listener, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	serving, stop := context.WithCancel(context.Background())
+	defer stop()
+	d := newDashboard("", redisAddr)
+	if d.redis != nil {
+		defer d.redis.Close() // when the hub needs it no more
+	}
+	srv := &http.Server{Addr: addr, Handler: d.handler(), ReadHeaderTimeout: 5 * time.Second}
+	srv.BaseContext = func(l net.Listener) context.Context { // called once, when the port is open
+		host, _ := os.Hostname()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		d.name = net.JoinHostPort(host, port)
+		d.attend(serving)
+		log.Printf("dashboard on http://%s/", l.Addr())
+		if d.redis == nil {
+			log.Print("redis is off: this instance is on its own")
+		} else {
+			log.Printf("redis is on: one with every instance at %s", redisAddr)
+		}
+		return context.Background()
+	}
+
+	var start time.Time
+	defer context.AfterFunc(ctx, func() {
+		start = time.Now()
+		log.Printf("draining %d connections…", d.hub.SubscriberCount())
+		stop()
+	})()
+	if err := wskit.Serve(serving, srv, d.hub); errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%s is in use by another program; pick a free port with -addr", addr)
 	} else if err != nil {
 		return err
 	}
-	host, _ := os.Hostname()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	d := newDashboard(net.JoinHostPort(host, port), redisAddr)
-	srv := &http.Server{Handler: d.handler(), ReadHeaderTimeout: 5 * time.Second}
-
-	// Shutdown waits for the streams of SSE and knows nothing of WebSockets, so the hub has to end both. Registered here, it
-	// does so after the port is closed: a page that reconnects finds the next instance, not a hub that is stopping.
-	hubCtx, stopHub := context.WithCancel(context.Background())
-	defer stopHub()
-	srv.RegisterOnShutdown(stopHub)
-	hubDone := make(chan struct{})
-	go func() { defer close(hubDone); d.run(hubCtx) }()
-
-	log.Printf("dashboard on http://%s/", listener.Addr())
-	if d.redis == nil {
-		log.Print("redis is off: this instance is on its own")
-	} else {
-		log.Printf("redis is on: one with every instance at %s", redisAddr)
-	}
-
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(listener) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-
-	start := time.Now()
-	log.Printf("draining %d connections…", d.hub.SubscriberCount())
-	limit, cancel := context.WithTimeout(context.Background(), 2*drainTimeout)
-	defer cancel()
-	if err := srv.Shutdown(limit); err != nil {
-		return fmt.Errorf("requests still running after %v: %w", 2*drainTimeout, err)
-	}
-	<-hubDone // bounded by the hub's own drain timeout
 	log.Printf("drained in %v, bye", time.Since(start).Round(time.Millisecond))
 	return nil
 }
@@ -130,10 +120,9 @@ func newDashboard(name, redisAddr string) *dashboard {
 	return d
 }
 
-// run runs the hub, and tells its pages once a second how things stand, until ctx ends and the hub is drained.
-func (d *dashboard) run(ctx context.Context) {
+// attend tells the hub's pages once a second how things stand, and listens to Redis, until ctx ends.
+func (d *dashboard) attend(ctx context.Context) {
 	if d.redis != nil {
-		defer d.redis.Close()
 		go d.hub.SubscribeToRedis(ctx)
 	}
 	go func() {
@@ -149,7 +138,6 @@ func (d *dashboard) run(ctx context.Context) {
 			}
 		}
 	}()
-	d.hub.Run(ctx)
 }
 
 // onError is told by the hub what went wrong. Without Redis the hub goes on locally and keeps trying, so one line per

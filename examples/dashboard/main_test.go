@@ -31,9 +31,13 @@ func start(t *testing.T, name, redisAddr string) *instance {
 	d := newDashboard(name, redisAddr)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); d.run(ctx) }()
+	d.attend(ctx)
+	go func() { defer close(done); d.hub.Run(ctx) }()
 	in := &instance{dashboard: d, Server: httptest.NewServer(d.handler())}
 	in.stop = func() { cancel(); <-done }
+	if d.redis != nil {
+		t.Cleanup(func() { _ = d.redis.Close() })
+	}
 	t.Cleanup(func() {
 		in.stop()
 		in.Server.Close()

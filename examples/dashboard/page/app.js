@@ -12,12 +12,14 @@ const byId = (id) => document.getElementById(id);
 const transports = [
   {
     name: "WebSocket", kind: "ws", path: "/ws", open: openWebSocket, spoken: true,
-    advice: "Open this page in a second tab and send something: it arrives in both, over both transports. A terminal can send as well:",
+    advice: "Open this page in a second tab and send something: it arrives in both, over both transports.",
+    terminal: "A terminal can send as well:",
     command: `curl -d hello ${location.origin}/send`,
   },
   {
     name: "Server-Sent Events", kind: "sse", path: "/events", open: openEventSource, spoken: false,
-    advice: "The same messages arrive here, over plain HTTP. A terminal can follow this stream as well:",
+    advice: "The same messages arrive here, over plain HTTP.",
+    terminal: "A terminal can follow this stream as well:",
     command: `curl -N ${location.origin}/events`,
   },
 ];
@@ -31,6 +33,9 @@ panels.forEach((panel, i) => {
   panel.reconnect = transports[i].open(transports[i].path, {
     state: (state, why) => {
       panel.setState(state, why);
+      if (state === "live" && unreachable) {
+        update(); // the link is back, and what was not sent still in the box
+      }
       if (panels.every((p) => p.state !== "live")) {
         tellFacts({});
       }
@@ -40,8 +45,11 @@ panels.forEach((panel, i) => {
 });
 
 function receive(panel, data) {
-  panel.heard(data);
+  panel.alive();
   const event = parse(data);
+  if (event?.type !== "stats") {
+    panel.count(data);
+  }
   if (event?.type === "stats") {
     tellFacts(event.payload ?? {});
   } else if (event?.type === "message") {
@@ -95,9 +103,16 @@ addEventListener("online", () => panels.filter((p) => p.state !== "live").forEac
 const form = byId("composer");
 const box = byId("text");
 const button = byId("send");
+// As in style.css: where there is a touch screen there is no word about keys.
+const touch = matchMedia("(any-pointer: coarse)");
+const describe = () => box.setAttribute("aria-describedby", touch.matches ? "problem" : "hint problem");
+touch.addEventListener("change", describe);
+describe();
 let sending = false;
+let unreachable = false; // is the problem that is shown
 
 function update(problem = "") {
+  unreachable = false;
   const size = new TextEncoder().encode(box.value.trim()).length;
   if (size > longestText) {
     problem = `${size - longestText} bytes too long.`;
@@ -113,6 +128,7 @@ async function send() {
   sending = true;
   update();
   let problem = "";
+  let failed = false;
   try {
     const response = await fetch("/send", {
       method: "POST",
@@ -126,10 +142,12 @@ async function send() {
       problem = `Not sent: ${(await response.text()).trim() || response.statusText}`;
     }
   } catch (error) {
+    failed = true;
     problem = error.name === "TimeoutError" ? "Not sent: no answer in time." : "Not sent: the server cannot be reached.";
   }
   sending = false;
   update(problem);
+  unreachable = failed;
 }
 
 form.addEventListener("submit", (event) => {

@@ -8,7 +8,7 @@ const encoder = new TextEncoder();
 const words = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting" };
 
 export class Panel {
-  constructor({ name, kind, path, spoken, advice, command }) {
+  constructor({ name, kind, path, spoken, advice, terminal, command }) {
     const root = document.getElementById("panel").content.cloneNode(true).firstElementChild;
     const find = (selector) => root.querySelector(selector);
     root.classList.add(kind);
@@ -17,6 +17,7 @@ export class Panel {
     find("h2").textContent = name;
     find(".path").textContent = path;
     find(".advice").textContent = advice;
+    find(".terminal").textContent = terminal;
     find("pre code").textContent = command;
 
     this.stateLine = find(".state");
@@ -78,9 +79,13 @@ export class Panel {
     this.stateLine.textContent = words[state];
   }
 
-  // heard notes that something arrived, whatever it was.
-  heard(text) {
+  // alive notes that something arrived, whatever it was.
+  alive() {
     this.heardAt = performance.now();
+  }
+
+  // count notes a message. What the server says of itself, once a second, is none.
+  count(text) {
     this.rates[0].count++;
     this.rates[1].count += encoder.encode(text).length;
   }
