@@ -2,9 +2,9 @@
 // of them, across instances through Redis.
 //
 //	hub := wskit.NewHub()
-//	go hub.Run(ctx)
 //	http.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) { wskit.AcceptSSE(w, r, hub) })
-//	hub.Broadcast([]byte("hello"))
+//	http.HandleFunc("/send", func(w http.ResponseWriter, r *http.Request) { hub.Broadcast([]byte("hello")) })
+//	err := wskit.Serve(ctx, &http.Server{Addr: ":8080"}, hub)
 //
 // Inside, a hub is a tree of supervised actors (see package hubactor). This package translates function calls into
 // messages to them and bounds how long a call may wait. Everything in it may be called from any goroutine.
@@ -122,6 +122,8 @@ func Attach(system *actor.ActorSystem, hub *actor.PID) *Hub {
 // every subscriber is closed, WebSockets with 1001. It returns after the drain timeout at the latest, and also when an
 // actor of the hub has failed beyond its budget (see WithOnError).
 //
+// Serve runs the hub by itself. Beside a server of your own, close its port before ctx ends: who comes while the hub drains is refused.
+//
 // A hub runs once. Run on one that runs already waits for ctx or the hub's end, and does not stop it.
 func (h *Hub) Run(ctx context.Context) {
 	if h == nil || ctx == nil {
@@ -150,8 +152,9 @@ func (h *Hub) Run(ctx context.Context) {
 // Shutdown does what the end of Run's context does, and bounds it by ctx too: new work is refused, what was accepted is
 // written, every subscriber is closed. It returns nil when the hub has stopped, and ctx's error when that ended first; the
 // hub then stops all the same, within its drain timeout. It may be called from any goroutine, more than once, whether or
-// not the hub runs. http.Server.RegisterOnShutdown is a good place to call it from: Server.Shutdown waits for SSE
-// handlers, and does not know of WebSockets.
+// not the hub runs. In a server it comes between two steps: the port is closed before it, since who comes meanwhile is refused, and
+// http.Server.Shutdown follows, which waits for SSE handlers and does not know of WebSockets. Serve does all of that. In
+// http.Server.RegisterOnShutdown it is out of place: such functions are started and not waited for, and the process ends before the hub.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	if h == nil || ctx == nil {
 		return fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
