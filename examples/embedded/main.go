@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -181,34 +182,47 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 
 	names := []string{"acme", "globex"}
-	ts := startTenants(func(line string) { log.Print(line) }, names...)
-	srv := &http.Server{Addr: "127.0.0.1:8081", Handler: ts.handler(), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			log.Fatal(err)
+	if err := serve(ctx, "127.0.0.1:8081", startTenants(func(line string) { log.Print(line) }, names...), names); err != nil {
+		log.Fatal(err)
+	}
+	log.Print("all tenants stopped, bye")
+}
+
+// serve serves the tenants until ctx ends and stops them. It does for many hubs what wskit.Serve does for one, in the same order.
+func serve(ctx context.Context, addr string, ts *tenants, names []string) error {
+	stopAll := func() {
+		for _, name := range names {
+			ts.stop(name)
 		}
-	}()
-	log.Printf("listening: try  curl -N http://%s/acme/events", srv.Addr)
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		stopAll()
+		return err
+	}
+	srv := &http.Server{Handler: ts.handler(), ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(listener) }()
+	log.Printf("listening: try  curl -N http://%s/acme/events", listener.Addr())
 
 	tick := time.NewTicker(time.Second)
-	for n := 1; ctx.Err() == nil; n++ {
+	defer tick.Stop()
+	for n := 1; ctx.Err() == nil && err == nil; n++ {
 		select {
 		case <-tick.C:
 			for _, name := range names {
 				ts.announce(name, fmt.Sprintf("%s tick %d", name, n))
 			}
+		case err = <-served:
 		case <-ctx.Done():
 		}
 	}
 
-	// Hubs first: they end the WebSockets and streams that Shutdown would not know of, or wait for.
-	for _, name := range names {
-		ts.stop(name)
-	}
-	limit, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	// The port first, so that who comes back finds another instance; then the hubs, which end the WebSockets and streams that
+	// Shutdown would not know of, or wait for; then the handlers.
+	_ = listener.Close()
+	stopAll()
+	limit, cancel := context.WithTimeout(context.Background(), wskit.DefaultHandlerTimeout)
 	defer cancel()
-	if err := srv.Shutdown(limit); err != nil {
-		log.Print(err)
-	}
-	log.Print("all tenants stopped, bye")
+	return errors.Join(err, srv.Shutdown(limit))
 }

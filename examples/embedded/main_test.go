@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -44,5 +48,24 @@ func TestATenantThatPanicsComesBackWithAnotherHubAndStillStops(t *testing.T) {
 	}
 	if ts.hub("acme") != nil || ts.hub("nobody") != nil {
 		t.Error("a hub of a tenant that is not there")
+	}
+}
+
+func TestServeStopsTheTenantsWhetherOrNotItGetsItsPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for addr, want := range map[string]error{taken.Addr().String(): syscall.EADDRINUSE, "127.0.0.1:0": nil} {
+		ctx, cancel := context.WithCancel(context.Background())
+		ts := startTenants(func(string) {}, "acme")
+		time.AfterFunc(10*time.Millisecond, cancel)
+		if err := serve(ctx, addr, ts, []string{"acme"}); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+		if ts.hub("acme") != nil {
+			t.Error("the tenant has not stopped")
+		}
 	}
 }
