@@ -141,7 +141,7 @@ func (r *Roll) foreigner(sub Subscriber) (box *Outbox, fresh bool) {
 	}
 	box = NewOutbox(r.queueSize)
 	box.SetHome(r.link, sub)
-	box.RunOn(r.link.Goroutines) // user code may block
+	box.OnDrop(r.link.OnDrop)
 	box.Resume()
 	r.foreign[sub] = box
 	return box, true

@@ -2,6 +2,7 @@ package hubactor
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
@@ -19,13 +20,24 @@ type foreign struct {
 	link    *actors.Link
 	sub     actors.Subscriber
 	box     *actors.Outbox
+	turns   turns
 	dropped int
 	closing bool
 	closed  bool
 }
 
+// turns is the dispatcher of a foreign subscriber's mailbox: user code may block, so it runs where connections write that may, and
+// is waited for in a flood like them while it keeps up.
+type turns struct{ actors.Tempo }
+
+func (t *turns) Schedule(fn func()) { t.Tempo.Schedule(fn, false) }
+
+// Throughput is how many batches are handed over before others have their turn.
+func (*turns) Throughput() int { return actors.Streams().Throughput() }
+
 func newForeign(link *actors.Link, sub actors.Subscriber, box *actors.Outbox) *actors.Adopt {
 	f := &foreign{link: link, sub: sub, box: box}
+	box.RunOn(&f.turns)
 	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: f, Refuse: f.refuse}
 }
 
@@ -62,6 +74,7 @@ func (f *foreign) Receive(ctx actor.Context) {
 // send hands over copies: a frame belongs to everybody, and a subscriber may keep or change what it is given.
 func (f *foreign) send(ctx actor.Context, b *actors.Batch) {
 	var episodes []int
+	began := time.Now()
 	err := f.link.Goroutines.Isolate("Send", func() {
 		for frame := range b.Messages {
 			if !f.sub.Send(bytes.Clone(frame.Payload())) {
@@ -72,6 +85,7 @@ func (f *foreign) send(ctx actor.Context, b *actors.Batch) {
 			}
 		}
 	})
+	f.turns.Wrote(time.Since(began))
 	for _, n := range episodes {
 		ctx.Send(ctx.Parent(), &actors.Overflowed{Subscriber: f.sub, Count: n})
 	}
