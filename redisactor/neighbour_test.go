@@ -73,9 +73,10 @@ func TestWhatAHubHasNoRoomForIsCountedAndReportedAsItsOwn(t *testing.T) {
 			srv := redistest.Start(t)
 			client, hold := srv.Client(t), make(chan struct{})
 			slow := newHub(t, client, "slow", stalled(hold), func(h *hub) { h.link.Patience = time.Minute })
-			quick := newHub(t, client, "quick")
+			quick, witness := newHub(t, client, "quick"), hubOn(t, srv, "slow")
 			slow.subscribe()
 			quick.subscribe()
+			witness.subscribe()
 			first := 1 + 256 // one is the registry's, the others are on their way to the gate
 			flood(t, srv, "slow", "a-", first, 0)
 			if !redistest.Until(5*time.Second, func() bool { return redisactor.Outstanding() == first-1 }) {
@@ -83,7 +84,8 @@ func TestWhatAHubHasNoRoomForIsCountedAndReportedAsItsOwn(t *testing.T) {
 			}
 			flood(t, srv, "slow", "b-", size.n, size.size)
 			slow.publish("own") // its echo finds no room either
-			quick.publish("through")
+			witness.getsOnce(20*time.Second, []string{"own"})
+			quick.publish("through") // which comes after it
 			quick.gets(5*time.Second, "through")
 			close(hold)
 			if !redistest.Until(20*time.Second, func() bool { return slow.total() == first+size.fits+1 && len(slow.trouble()) == 1 }) {
