@@ -77,7 +77,13 @@ var roundsEnough = [...]uint64{answerPending: 20, answerUnknown: 2}
 const maxNotes = 65536
 
 // bucket holds the entries of one content hash that an echo can match.
-type bucket struct{ awaited, noted queue }
+type bucket struct {
+	awaited, noted queue
+
+	// An echo has come when this entry was the last one. Of which entry with this content it was nobody can tell, so of none
+	// until here it is sure that its echo is missing.
+	sure uint64
+}
 
 func newLedger() *ledger {
 	return &ledger{content: make(map[uint64]bucket), seed: maphash.MakeSeed(), maxNotes: maxNotes}
@@ -166,15 +172,21 @@ func (l *ledger) Echo(payload string) (own *entry, deliver bool) {
 		// would be taken for somebody else's: so what is still to come is the younger one's, to be skipped.
 		l.move(n, echoSettled)
 		l.move(e, echoNoted)
-		return e, true
+		own, deliver = e, true
 	case e != nil:
 		l.move(e, echoSettled)
-		return e, true
+		own, deliver = e, true
 	case n != nil:
 		l.move(n, echoSettled)
-		return n, false
+		own, deliver = n, false
+	default:
+		return nil, true
 	}
-	return nil, true
+	if b, left := l.content[own.content]; left {
+		b.sure = l.last
+		l.content[own.content] = b
+	}
+	return own, deliver
 }
 
 // Interrupt is for when echoes may have been missed: it returns what awaited one, in publish order, to be delivered
@@ -229,7 +241,7 @@ func (l *ledger) Ponged(n, epoch uint64) (list []*entry, apart bool) {
 	}
 	for e := range l.all.entries {
 		switch {
-		case e.answer != answerExecuted || n <= e.answered || e.epoch != epoch:
+		case e.answer != answerExecuted || n <= e.answered || e.epoch != epoch || e.id <= l.content[e.content].sure:
 		case e.echo == echoAwaited:
 			list, apart = append(list, e), true
 			e.epoch, e.answered = 0, n // for one more PING, should it have a long way
@@ -299,7 +311,7 @@ func (l *ledger) move(e *entry, to echo) {
 		l.notes++
 		b.noted.add(inBucket, e)
 	}
-	if b == (bucket{}) {
+	if b.awaited == (queue{}) && b.noted == (queue{}) {
 		delete(l.content, e.content)
 	} else {
 		l.content[e.content] = b
