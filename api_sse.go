@@ -56,6 +56,12 @@ func (c *SSEClient) Outbox() *actors.Outbox {
 // text/event-stream), Cache-Control and X-Accel-Buffering, what w has stands. On a hub WithSSEHijack it takes the connection
 // over from net/http, if it can.
 //
+// A client that does not take what is written is cut after up to 12.5 s for each 64 KB, and on Linux one whose network has vanished
+// when data was not acknowledged for 30 s (TCP_USER_TIMEOUT), of which there is some 15 s after the last event at the latest. Behind a
+// ResponseWriter that neither takes write deadlines nor has Unwrap, the connection is shut down then, with all else that an HTTP/2
+// client has asked for over it. That takes Linux, and a client's address in r.RemoteAddr that is not from a header; where it cannot be
+// done the stream still leaves the hub in time, but AcceptSSE waits for the write, whose buffers net/http would give to others.
+//
 // A HEAD request is answered with the headers; then it returns nil. Nothing was streamed when the error wraps
 //   - ErrTooManySubscribers, ErrTimeout, or ErrHubStopped while the hub drains: answered 200, with a stream that is over and has an
 //     EventSource come back in 2 to 5 s, or 503 (see WithSSERefusalStatus),

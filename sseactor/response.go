@@ -29,7 +29,7 @@ type Response struct {
 	mu    sync.Mutex
 	until time.Time   // the deadline that is set; zero: none
 	off   bool        // that was the last: cut or detached
-	guard *time.Timer // in the place of a deadline, of a writer that takes none; else nil
+	guard *time.Timer // in the place of a deadline, of a writer that takes none; else nil. Set by whoever writes
 	over  bool        // how the stream ended is decided
 	err   error       // what for, if not for the hub
 	done  chan struct{}
@@ -143,22 +143,28 @@ func (r *Response) write(g actors.Gathered, now time.Time) (pending bool, err er
 
 // piece is how many bytes of an event are written at a time: each has the write wait to itself, so that a large one is not given up
 // while it gets through.
-const piece = 16 << 10
+const piece = 64 << 10
 
 func (r *Response) writePieces(p []byte, now time.Time) error {
-	for r.limit(now) {
-		if len(p) == 0 {
-			return r.failed(r.rc.Flush())
-		}
-		n := min(len(p), piece)
-		if _, err := r.w.Write(p[:n]); err != nil {
-			return r.failed(err)
-		}
-		if p = p[n:]; len(p) > 0 {
+	for first := true; first || len(p) > 0; first = false {
+		if !first {
 			now = time.Now()
 		}
+		if !r.limit(now) {
+			return os.ErrDeadlineExceeded
+		}
+		n := min(len(p), piece)
+		if n > 0 {
+			if _, err := r.w.Write(p[:n]); err != nil {
+				return r.failed(err)
+			}
+		}
+		p = p[n:]
 	}
-	return os.ErrDeadlineExceeded // it was cut
+	if r.guard != nil && !r.limit(now) { // the handler may have returned meanwhile
+		return os.ErrDeadlineExceeded
+	}
+	return r.failed(r.rc.Flush())
 }
 
 // limit gives a write that begins now at least the write wait, and at most a quarter more: setting a deadline costs as much as
@@ -172,20 +178,25 @@ func (r *Response) limit(now time.Time) bool {
 	case r.guard != nil:
 		r.guard.Reset(r.wait + r.wait/4)
 	case r.until.Sub(now) < r.wait:
-		r.setDeadline(now.Add(r.wait + r.wait/4))
+		if err := r.setDeadline(now.Add(r.wait + r.wait/4)); errors.Is(err, http.ErrNotSupported) {
+			r.guard = time.AfterFunc(r.wait+r.wait/4, r.giveUp)
+			r.limitUnacknowledged()
+		}
 	}
 	return true
 }
 
 // rest is for when a write is over.
 func (r *Response) rest() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
 	case r.guard != nil:
 		r.guard.Stop()
-	case !r.lasting && !r.off:
-		r.setDeadline(time.Time{})
+	case !r.lasting:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.off {
+			_ = r.setDeadline(time.Time{})
+		}
 	}
 }
 
@@ -198,23 +209,22 @@ func (r *Response) takesNoDeadline() bool {
 
 // failed is err, or what it means if the connection was shut down for want of a deadline.
 func (r *Response) failed(err error) error {
+	if err == nil || r.guard == nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil && r.off && r.guard != nil {
+	if r.off {
 		return os.ErrDeadlineExceeded
 	}
 	return err
 }
 
-// setDeadline sets the deadline, or a guard if the writer takes none. The lock is held.
-func (r *Response) setDeadline(t time.Time) {
+// setDeadline sets the deadline. The lock is held.
+func (r *Response) setDeadline(t time.Time) (err error) {
 	r.until = t
-	var err error
 	_ = actors.Fence("ResponseWriter", func() { err = r.rc.SetWriteDeadline(t) })
-	if r.guard == nil && errors.Is(err, http.ErrNotSupported) {
-		r.guard = time.AfterFunc(time.Until(t), r.giveUp)
-		r.limitUnacknowledged()
-	}
+	return err
 }
 
 // giveUp is what a guard does when its time has come: the stream has ended, whatever becomes of the write.
@@ -232,8 +242,8 @@ func (r *Response) cut() {
 		return
 	}
 	r.off = true
-	r.setDeadline(time.Unix(1, 0))
 	if r.guard == nil {
+		_ = r.setDeadline(time.Unix(1, 0))
 		return
 	}
 	r.guard.Stop()
@@ -288,7 +298,7 @@ func (r *Response) detach() {
 	if !r.off {
 		r.off = true
 		if r.guard == nil {
-			r.setDeadline(time.Time{})
+			_ = r.setDeadline(time.Time{})
 		} else {
 			r.guard.Stop()
 		}
