@@ -1,4 +1,4 @@
-// Package readme_test compiles the programs that the README shows.
+// Package readme_test compiles the programs that the README shows, and tries its configurations.
 package readme_test
 
 import (
