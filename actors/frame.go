@@ -40,17 +40,23 @@ const (
 
 const maxHeader = 10 // of an unmasked frame: RFC 6455, section 5.2
 
-// First bytes of a frame: a whole text message, and one that is compressed (RFC 7692, section 6).
+// First byte of a frame: a whole text or binary message; and the bit of one that is compressed (RFC 7692, section 6).
 const (
-	opText       = 0x81
-	opCompressed = 0xc1
+	opText     = 0x81
+	opBinary   = 0x82
+	compressed = 0x40
 )
 
-// NewFrame copies payload, which the caller may reuse at once.
+// NewFrame copies payload, which the caller may reuse at once. What is not UTF-8 cannot go out as text: browsers end the
+// connection for it (RFC 6455, section 8.1).
 func NewFrame(payload []byte) *Frame {
 	buf := make([]byte, maxHeader+len(payload))
 	copy(buf[maxHeader:], payload)
-	return &Frame{websocket: buf[putHeader(buf, opText, len(payload)):], size: len(payload)}
+	first := byte(opText)
+	if !utf8.Valid(payload) {
+		first = opBinary
+	}
+	return &Frame{websocket: buf[putHeader(buf, first, len(payload)):], size: len(payload)}
 }
 
 // Bundle makes one frame of the first of messages, as many as fit, and returns the others too. There is at least one
@@ -70,13 +76,16 @@ func Bundle(messages []*Frame) (bundle *Frame, rest []*Frame) {
 // Payload is the message itself; there is none of a bundle. The caller must not change it: every subscriber shares it.
 func (f *Frame) Payload() []byte { return f.websocket[len(f.websocket)-f.size:] }
 
+// Binary reports whether the message goes out as a binary one; a bundle is none.
+func (f *Frame) Binary() bool { return f.websocket[0] == opBinary }
+
 // Len is the payload's length in bytes.
 func (f *Frame) Len() int { return f.size }
 
 // Count is how many messages this is.
 func (f *Frame) Count() int { return max(len(f.parts), 1) }
 
-// WebSocket is the message as one unmasked text frame, header and payload, ready for the socket.
+// WebSocket is the message as one unmasked frame, header and payload, ready for the socket.
 func (f *Frame) WebSocket() []byte {
 	if f.parts == nil {
 		return f.websocket
@@ -102,7 +111,7 @@ func (f *Frame) Deflated(threshold int) []byte {
 		return e.deflated.bytes
 	}
 	e.deflated.once.Do(func() {
-		if e.deflated.bytes = deflate(f.Payload()); len(e.deflated.bytes) >= len(f.WebSocket()) {
+		if e.deflated.bytes = deflate(f.websocket[0], f.Payload()); len(e.deflated.bytes) >= len(f.WebSocket()) {
 			e.deflated.bytes = f.WebSocket()
 		}
 	})

@@ -77,13 +77,17 @@ func pattern(n int) []byte {
 
 func checkWebSocket(t *testing.T, payload []byte) {
 	t.Helper()
+	opcode := byte(1)
+	if !utf8.Valid(payload) { // RFC 6455, section 8.1: text would end the peer's connection
+		opcode = 2
+	}
 	f := actors.NewFrame(payload)
 	got, rest, err := parseWebSocket(f.WebSocket())
 	switch {
 	case err != nil:
 		t.Fatalf("%d bytes: %v", len(payload), err)
-	case !got.fin || got.rsv != 0 || got.opcode != 1:
-		t.Fatalf("%d bytes: fin %v rsv %d opcode %d, want one whole text frame", len(payload), got.fin, got.rsv, got.opcode)
+	case !got.fin || got.rsv != 0 || got.opcode != opcode || f.Binary() != (opcode == 2):
+		t.Fatalf("%d bytes: fin %v rsv %d opcode %d, want one whole frame with %d", len(payload), got.fin, got.rsv, got.opcode, opcode)
 	case len(rest) != 0:
 		t.Fatalf("%d bytes: %d stray bytes after the frame", len(payload), len(rest))
 	case !bytes.Equal(got.payload, payload) || !bytes.Equal(f.Payload(), payload) || f.Len() != len(payload):

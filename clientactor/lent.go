@@ -81,7 +81,11 @@ func (l *lent) send(frames []*actors.Frame) error {
 		l.tempo.Wrote(time.Since(began))
 	}()
 	for _, f := range frames {
-		if err := w.write(f.Payload()); err != nil {
+		kind := websocket.MessageText
+		if f.Binary() {
+			kind = websocket.MessageBinary
+		}
+		if err := w.write(kind, f.Payload()); err != nil {
 			return err
 		}
 	}
@@ -101,11 +105,11 @@ type passage struct {
 // between.
 const maxWhole = 32 << 10
 
-func (p *passage) write(b []byte) error {
+func (p *passage) write(kind websocket.MessageType, b []byte) error {
 	if len(b) <= maxWhole {
-		return p.took(len(b), p.ws.Write(p.ctx, websocket.MessageText, b))
+		return p.took(len(b), p.ws.Write(p.ctx, kind, b))
 	}
-	w, err := p.ws.Writer(p.ctx, websocket.MessageText)
+	w, err := p.ws.Writer(p.ctx, kind)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // "Accept upgrades, makes a client and registers it; the caller runs the two pumps. acceptOpts may be nil."
-// "Messages go out as text." (peer.next checks that of every message in this package)
+// "Messages go out as text" (Expect checks that of every message in this package); "what is not valid UTF-8 ... as a binary message."
 func TestAcceptUpgradesAndRegistersAndMessagesGoOutAsText(t *testing.T) {
 	hub := wstest.Run(t, wskit.WithOnMessage(wstest.Echo))
 	p, c := wstest.Serve(t, hub.Hub, wstest.Serving{}).Browser(t)
@@ -30,7 +30,8 @@ func TestAcceptUpgradesAndRegistersAndMessagesGoOutAsText(t *testing.T) {
 	if err := c.SendErr([]byte("\x00\xff not even text")); err != nil {
 		t.Error(err)
 	}
-	p.Expect(t, "to one", "\x00\xff not even text")
+	p.Expect(t, "to one")
+	p.ExpectBinary(t, "\x00\xff not even text")
 	p.Say(t, "hi")
 	p.Expect(t, "echo hi")
 	c.Send(nil)
