@@ -29,13 +29,14 @@ type Socket struct {
 	tempo  Tempo         // of those goroutines
 	idle   chan struct{} // to be closed when the socket is free; nil while nobody waits
 	late   []byte        // control bytes to be written once the socket is free
+	newest []byte        // an answer that late had no room for, and that none newer has replaced
 	batch  Gathered      // a batch that waits for the same; nothing when Bytes is nil
 	trying []byte
 	tried  int
 	tryErr error
 }
 
-// maxLate bounds the control bytes that wait: a peer that pings without reading gets no more pongs than this.
+// maxLate bounds the control bytes that wait: a peer that pings without reading gets no more pongs than this, and the newest.
 const maxLate = 1024
 
 // Attach sets what the socket writes to and how long a write may wait for the peer, and whom to tell when one that had to
@@ -98,11 +99,39 @@ func (s *Socket) Control(p []byte, last bool) error {
 	}
 	s.closed = last
 	if s.busy {
+		if last {
+			s.late = append(s.late, s.newest...)
+			s.newest = nil
+		}
 		if len(s.late)+len(p) <= maxLate || last {
 			s.late = append(s.late, p...)
 		}
 		return nil
 	}
+	return s.control(p)
+}
+
+// Answer is Control for one answer or more, the newest of which begins at newest: that one gets its place whatever waits
+// already, unless one that is newer still takes it.
+func (s *Socket) Answer(p []byte, newest int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed || len(p) == 0:
+		return nil
+	case !s.busy:
+		return s.control(p)
+	case len(s.late)+len(p) <= maxLate:
+		s.late = append(s.late, p...)
+		s.newest = nil // it comes behind
+	default:
+		s.newest = append(s.newest[:0], p[newest:]...)
+	}
+	return nil
+}
+
+// control writes p; the lock is held, and the socket free.
+func (s *Socket) control(p []byte) error {
 	n, err := s.try(p)
 	if err != nil {
 		s.closed = true
@@ -165,14 +194,14 @@ func (s *Socket) next(err error, took time.Duration) (g Gathered, isBatch bool, 
 	}
 	switch {
 	case err != nil:
-		s.closed, s.late = true, nil
+		s.closed, s.late, s.newest = true, nil, nil
 		s.batch.Release()
 		s.batch = Gathered{}
-	case s.batch.Bytes != nil: // before any last unit
+	case s.batch.Bytes != nil && (s.closed || s.late == nil && s.newest == nil): // before any last unit, behind any other
 		g, s.batch = s.batch, Gathered{}
 		return g, true, nil
-	case s.late != nil:
-		g, s.late = Gathered{Bytes: s.late}, nil
+	case s.late != nil || s.newest != nil:
+		g, s.late, s.newest = Gathered{Bytes: append(s.late, s.newest...)}, nil, nil
 		return g, false, nil
 	}
 	s.busy = false
