@@ -1,7 +1,6 @@
 package sseactor
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -63,8 +62,7 @@ func (s *Stream) Hijack(hub context.Context, w http.ResponseWriter, r *http.Requ
 		returned = true
 		return nil
 	}
-	// Of net/http's two buffers the handler keeps what they are part of; their 8 KB it shall not keep.
-	*rw.Reader, *rw.Writer = bufio.Reader{}, bufio.Writer{}
+	actors.DropBuffers(w, conn, rw)
 	setAnswered(w)
 	h := &Hijacked{stream: s}
 	h.socket.Attach(conn, wait, func(err error) { s.box.PostUserMessage(&written{err}) })
