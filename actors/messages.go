@@ -116,6 +116,9 @@ type (
 	Abort struct{}
 )
 
+// To connections, from a connection's actor: a message of the peer's was refused, since it has more bytes than Limit.
+type Oversized struct{ Limit int64 }
+
 // To each child of the hub, from the hub when it stops: finish what you have accepted, by Deadline at the latest; then
 // send on Done. Children are asked one after the other, last started first. At Limit nobody waits for them any more.
 type Drain struct {

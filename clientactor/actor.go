@@ -13,10 +13,12 @@ type connection struct {
 	closing *actors.Close
 	limit   *time.Timer // after which closing is cut short
 	life    liveness
+	answer  []byte // to what reading ended with: a close frame; nil: there is none
 
 	pending bool // a goroutine writes; frames are paused
 	started bool
 	told    bool // the close frame is out
+	deaf    bool // nothing is read any more
 	over    bool // the connection has ended, or is left to those who are ending it
 }
 
@@ -38,9 +40,12 @@ type sink interface {
 type (
 	start     struct{}            // StartWriting was called
 	written   struct{ err error } // the pending batch is out, or failed
-	readEnded struct{}            // the read loop has ended
-	broken    struct{}            // a ping could not be written
-	userPanic struct {            // user code that reading called panicked, or ended its goroutine
+	readEnded struct {            // the read loop has ended
+		farewell []byte // the close frame that answers what it ended with; nil: there is none
+		tooBig   int64  // the limit that a message was over; 0: none was
+	}
+	broken    struct{} // a ping could not be written
+	userPanic struct { // user code that reading called panicked, or ended its goroutine
 		op  string
 		err error
 	}
@@ -71,12 +76,17 @@ func (c *connection) Receive(ctx actor.Context) {
 	case *userPanic:
 		ctx.Send(ctx.Parent(), &actors.Failed{Op: m.op, Err: m.err, Action: actors.ActStop, Attempt: 1})
 		c.box.Close(&actors.Close{Reason: actors.ReasonCrashed})
+		if m.op == opRead && c.lent != nil { // to tell the peer would be to read on
+			c.over = true
+			c.box.Stop()
+		}
 	case *actors.Close:
 		c.close(m)
-	case readEnded:
-		c.over = true // ReadLoop lets the peer read on for a moment, then closes
-		c.box.Close(&actors.Close{Reason: actors.ReasonPeer})
-		c.box.Stop()
+	case *readEnded:
+		if m.tooBig != 0 {
+			ctx.Send(ctx.Parent(), &actors.Oversized{Limit: m.tooBig})
+		}
+		c.unread(m)
 	case *actors.Abort:
 		c.abort()
 	case *actors.Crash:
@@ -118,6 +128,20 @@ func (c *connection) write(b *actors.Batch) {
 	}
 }
 
+// unread begins the end, if it has not begun: the peer will not say another word. It gets what had been accepted for it before
+// it said its last, then the answer to that. On a connection that the caller brought the library has answered already, and closed.
+func (c *connection) unread(m *readEnded) {
+	if c.lent != nil {
+		c.over = true
+		c.box.Close(&actors.Close{Reason: actors.ReasonPeer})
+		c.box.Stop()
+		return
+	}
+	c.deaf, c.answer = true, m.farewell
+	c.box.Close(&actors.Close{Reason: actors.ReasonPeer})
+	c.advance()
+}
+
 // close begins the end: what is queued goes out first, whether or not writing had been started.
 func (c *connection) close(m *actors.Close) {
 	if c.over {
@@ -135,23 +159,33 @@ func (c *connection) close(m *actors.Close) {
 	c.advance()
 }
 
-// advance sends the close frame once everything before it is out. The peer's own ends the read loop, and with it the actor.
+// advance sends the close frame once everything before it is out. The peer's own ends the read loop; when that has ended too,
+// so has the connection, and ReadLoop gives the peer the time to read all that.
 func (c *connection) advance() {
-	if c.closing == nil || c.told || c.over || c.pending || !c.box.Drained() {
+	if c.closing == nil || c.over || c.pending || !c.box.Drained() {
 		return
 	}
 	c.tell(c.closing.Reason)
-	if c.reading.Load() {
-		return
+	switch {
+	case c.deaf:
+		c.over = true
+		c.box.Stop()
+	case !c.reading.Load():
+		go c.ReadLoop() // somebody has to read the peer's answer
 	}
-	go c.ReadLoop() // somebody has to read the peer's answer
 }
 
+// tell sends the close frame, unless it is out already, or the peer has gone without one and nobody else had begun the end.
 func (c *connection) tell(r actors.Reason) {
-	if !c.told {
-		c.told = true
+	switch {
+	case c.told:
+		return
+	case c.answer != nil:
+		_ = c.wire.control(c.answer)
+	case r != actors.ReasonPeer:
 		c.sink().goodbye(r)
 	}
+	c.told = true
 }
 
 // fail ends a connection that cannot be talked to any more.

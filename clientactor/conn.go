@@ -2,10 +2,8 @@
 package clientactor
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -28,7 +26,6 @@ type Config struct {
 // Conn is one WebSocket connection. Its methods may be called from any goroutine.
 type Conn struct {
 	cfg     *Config
-	ws      *websocket.Conn
 	wire    *wire // nil when the caller brought the connection
 	lent    *lent // nil when it did not
 	box     *actors.Outbox
@@ -36,11 +33,10 @@ type Conn struct {
 	reading atomic.Bool
 	alive   atomic.Bool // something was read since the last ping
 	unwatch func() bool // stops watching the context; nil without one
-	failure error       // of reading; belongs to the reader
+	failure error       // of reading; belongs to the reader, until the connection has ended
+	hooks   *hooks      // nil: there are none
 
-	prefetch   *bufio.Reader  // the library's, over the wire; nil when the caller brought the connection
-	apart      bool           // the reader waits apart from the library
-	goroutines *actors.Runner // for reading what has arrived, then
+	goroutines *actors.Runner // for reading what has arrived
 	turn       sync.WaitGroup // of that
 
 	// Parts of every connection, here and not elsewhere: memory that is used together is fetched together.
@@ -56,6 +52,12 @@ type ending struct {
 	done chan struct{} // nil while nobody waits
 }
 
+// hooks are what the caller is told of the peer's pings and pongs.
+type hooks struct {
+	ping func(ctx context.Context, payload []byte) bool
+	pong func(ctx context.Context, payload []byte)
+}
+
 // Accept upgrades the request. An error has been answered already, and is the WebSocket library's. message is called with each
 // message of the peer, one at a time, if it is not nil.
 func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, goroutines *actors.Runner, message func([]byte)) (*Conn, error) {
@@ -64,28 +66,27 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	if opts != nil {
 		o = *opts
 	}
-	c.apart = o.OnPingReceived == nil && o.OnPongReceived == nil // else the library is to see all of them
-	theirs := o.OnPongReceived
-	o.OnPongReceived = func(ctx context.Context, p []byte) {
-		c.heard()
-		if theirs != nil {
-			theirs(ctx, p)
-		}
+	if o.OnPingReceived != nil || o.OnPongReceived != nil {
+		c.hooks = &hooks{o.OnPingReceived, o.OnPongReceived}
 	}
+	upgraded := false
+	defer func() {
+		if !upgraded && c.wire != nil { // the writer may be the user's, and panic
+			_ = c.wire.Conn.Close()
+		}
+	}()
 	w = wrapHijack(w, c)
 	ws, err := websocket.Accept(w, r, &o)
 	if err != nil {
-		if c.wire != nil {
-			_ = c.wire.Conn.Close()
-		}
 		return nil, err
 	}
-	if strings.HasPrefix(w.Header().Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
-		c.wire.deflate(o)
+	extensions := w.Header().Get("Sec-WebSocket-Extensions")
+	_ = ws.CloseNow() // it has done its part: the connection is ours, see handover
+	if strings.HasPrefix(extensions, "permessage-deflate") {
+		c.wire.compress(o, !strings.Contains(extensions, "client_no_context_takeover"))
 		c.box.EncodeWith(c.wire.encode)
 	}
-	c.prefetch.Reset(c.wire) // nothing is in it, and what the library has put in between would take memory
-	c.attach(ws)
+	upgraded = true
 	return c, nil
 }
 
@@ -94,18 +95,12 @@ func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, message fun
 	c := newConn(cfg, goroutines, message)
 	ctx, cut := context.WithCancel(context.Background())
 	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: c.ponged}
-	c.attach(ws)
+	ws.SetReadLimit(max(cfg.MaxMessageSize, -1))
 	return c
 }
 
 func newConn(cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
 	return &Conn{cfg: cfg, goroutines: goroutines, message: message, box: actors.NewBoundOutbox(cfg.Queue)}
-}
-
-func (c *Conn) attach(ws *websocket.Conn) {
-	c.ws = ws
-	c.apart = c.apart && c.wire.Raw() != nil
-	ws.SetReadLimit(max(c.cfg.MaxMessageSize, -1))
 }
 
 // Watch closes the connection when ctx ends. It is called once, before the connection is shared.
@@ -170,22 +165,36 @@ func (c *Conn) Refuse(r actors.Reason) {
 }
 
 // Serve writes and reads on the caller's goroutine alone until the connection has ended. It returns nil when that was this
-// side's doing, what reading failed with when the peer closed or went away, else an error that says what went wrong.
+// side's doing or a normal end of the peer's, what reading failed with when the peer closed otherwise or went away, else an
+// error that says what went wrong.
 func (c *Conn) Serve() error {
 	c.StartWriting()
-	reader := c.ReadLoop()
+	c.ReadLoop()
 	<-c.Done()
 	switch r := c.box.Reason(); r {
 	case actors.ReasonClosed, actors.ReasonUnregistered, actors.ReasonShutdown, actors.ReasonContext:
 		return nil
 	case actors.ReasonPeer:
-		if reader {
-			return c.failure
+		if IsNormal(c.failure) {
+			return nil
 		}
-		return io.EOF // another goroutine has the details
+		return c.failure
 	default:
 		return fmt.Errorf("wskit: connection ended: %s", r)
 	}
+}
+
+// IsNormal reports whether err is nil, or that of a connection that its peer has closed in the normal way: with 1000, 1001
+// (a page that was left) or no code at all, as a browser's close() does that is given none.
+func IsNormal(err error) bool {
+	if err == nil {
+		return true
+	}
+	switch websocket.CloseStatus(err) {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
+		return true
+	}
+	return false
 }
 
 // cut ends the connection without another word.
@@ -193,10 +202,10 @@ func (c *Conn) cut() {
 	_ = actors.Fence("net.Conn", func() { // of a listener of the user's, perhaps
 		if c.lent != nil {
 			c.lent.cut()
+			_ = c.lent.ws.CloseNow() // frees what the library holds
 		} else {
 			_ = c.wire.Conn.Close()
 		}
-		_ = c.ws.CloseNow() // frees what the library holds
 	})
 }
 

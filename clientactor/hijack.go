@@ -5,17 +5,22 @@ import (
 	"bytes"
 	"net"
 	"net/http"
+
+	"github.com/wskit/wskit/actors"
 )
 
-// writeBuffer, in bytes, takes a control frame whole (RFC 6455, section 5.5: 2+125 bytes), so each reaches the wire in one Write.
-const writeBuffer = 128
-
-// hijackWriter gives the WebSocket library small buffers over our own wire in place of net/http's two of 4 KB, which
-// would live as long as the connection. Nothing keeps a reference to it, or to the writer within, after the upgrade.
+// hijackWriter takes the connection over when the WebSocket library upgrades it, and lets the library have as much of it as
+// it needs for that. Nothing keeps a reference to it, or to the writer within, after the upgrade.
 type hijackWriter struct {
 	http.ResponseWriter
 	conn *Conn // whose wire is to be
 }
+
+// handover is what the library has of the connection: nothing. It writes the answer to the request before it asks for the
+// connection, and after that it is to let go, without closing what is not its own any more.
+type handover struct{ net.Conn }
+
+func (handover) Close() error { return nil }
 
 // ginWriter is a hijackWriter over a gin.ResponseWriter, which the library recognises by this method.
 type ginWriter struct{ *hijackWriter }
@@ -58,11 +63,14 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	wire := &h.conn.own
+	h.conn.wire = wire
+	wire.attach(conn, nil, h.conn.cfg.WriteWait, h.conn.wrote)
+	wire.limit = h.conn.cfg.MaxMessageSize
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // frames that came along with the request
-	h.conn.wire = &h.conn.own
-	h.conn.wire.attach(conn, bytes.Clone(early), h.conn.cfg.WriteWait, h.conn.wrote)
-	h.conn.prefetch = bufio.NewReaderSize(h.conn.wire, h.conn.wire.readBuffer())
-	// A handler that stays until the connection ends keeps what these are part of; their 8 KB it shall not keep.
-	*rw.Reader, *rw.Writer = bufio.Reader{}, bufio.Writer{}
-	return h.conn.wire, bufio.NewReadWriter(h.conn.prefetch, bufio.NewWriterSize(h.conn.wire, writeBuffer)), nil
+	wire.came = bytes.Clone(early)
+	_, _ = rw.Reader.Discard(len(early)) // a conn that reads through rw shall not have them again
+	actors.DropBuffers(h.ResponseWriter, conn, rw)
+	none := handover{conn}
+	return none, bufio.NewReadWriter(bufio.NewReaderSize(none, 16), bufio.NewWriterSize(none, 16)), nil
 }

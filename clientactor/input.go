@@ -1,114 +1,119 @@
 package clientactor
 
 import (
-	"bufio"
-	"errors"
 	"io"
 	"sync"
+	"time"
 )
 
-// input is the reading half of a wire. While nothing arrives it takes no buffer and hardly any stack: the goroutine that
-// waits keeps the 2 KB that it began with, of which the WebSocket library's way to a read would need more. It belongs to
-// whoever reads.
+// input is the reading half of a wire: what has come, and what becomes of it. While nothing comes it takes no buffer and hardly
+// any stack: the goroutine that waits keeps the 2 KB that it began with. It belongs to whoever reads.
 type input struct {
-	fill func(fd uintptr) bool
-	buf  *[inputBuffer]byte // nil while nothing has arrived
-	came []byte             // what has arrived last, in buf if there is one
-	at   int                // how much of it was read
-	err  error              // that reading ended with
+	decoder
+	fill   func(fd uintptr) bool
+	into   []byte             // where fill puts what comes: the message's own room; nil: a buffer
+	waits  bool               // fill is to wait until something comes
+	buf    *[inputBuffer]byte // nil while nothing has come
+	small  []byte             // in place of buf where there is no Raw
+	came   []byte             // what has come and was not decoded
+	direct int                // how much has come into the message's own room
+	err    error              // that reading ended with
+	due    int64              // when control frames that have come would be due at their pace; see pace
+	rest   time.Duration      // how long to wait before more is read
 }
 
-// inputBuffer is how many bytes are read at a time; a read of as many or more bypasses the buffer.
+// inputBuffer is how many bytes are read at a time; what is left of a longer message is read into it without a detour.
 const inputBuffer = 4 << 10
+
+// smallBuffer is how many where reading waits with a buffer, as with TLS. What a peer sends is mostly small.
+const smallBuffer = 256
 
 var inputBuffers = sync.Pool{New: func() any { return new([inputBuffer]byte) }}
 
-// readBuffer is the size in bytes of the buffer that the library reads through. What the peer sends is mostly small, and
-// larger payloads bypass it; with a buffer of our own it is as small as bufio has it.
-func (w *wire) readBuffer() int {
-	if w.Raw() == nil {
-		return 256
+// await waits until something has come, or an error.
+func (w *wire) await() {
+	if !w.arrived() {
+		w.read(true)
 	}
-	return 16
 }
 
-// await waits until there is something to read, or an error.
-func (w *wire) await() {
-	if w.arrived() {
+// poll is await that does not wait; it reports whether something has come.
+func (w *wire) poll() bool {
+	if !w.arrived() && w.Raw() != nil {
+		w.read(false)
+	}
+	return w.arrived()
+}
+
+// arrived reports whether there is something to decode, or an error.
+func (in *input) arrived() bool { return len(in.came) > 0 || in.direct > 0 || in.err != nil }
+
+func (w *wire) read(wait bool) {
+	w.into, w.waits = w.space(), wait
+	if raw := w.Raw(); raw != nil {
+		if err := raw.Read(w.fill); err != nil {
+			w.err = err
+		}
 		return
 	}
-	w.recycle()
-	if err := w.Raw().Read(w.fill); err != nil {
-		w.err = err
-	}
-}
-
-// arrived reports whether a read returns at once.
-func (in *input) arrived() bool { return in.at < len(in.came) || in.err != nil }
-
-var errLeft = errors.New("wskit: the peer has left without a close frame")
-
-// ended is how the end of what the peer sends is told: the library takes io.EOF for the end of a message that has begun, and
-// of a compressed one io.ErrUnexpectedEOF too, which TLS has.
-func ended(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return errLeft
-	}
-	return err
-}
-
-// Read is the library's way to what the peer sends.
-func (w *wire) Read(p []byte) (int, error) {
-	if !w.arrived() {
-		if w.Raw() == nil || len(p) >= inputBuffer {
-			w.recycle()
-			n, err := w.Conn.Read(p)
-			return n, ended(err)
+	p := w.into
+	if p == nil {
+		if w.small == nil {
+			w.small = make([]byte, smallBuffer)
 		}
-		w.await()
+		p = w.small
 	}
-	if w.at == len(w.came) {
-		return 0, ended(w.err)
+	n, err := w.Conn.Read(p)
+	w.filled(p[:n])
+	if w.err = err; err == io.ErrUnexpectedEOF { // TLS has it
+		w.err = io.EOF
 	}
-	n := copy(p, w.came[w.at:])
-	w.at += n
-	return n, nil
 }
 
-// unread takes back what the library's reader has fetched beyond the end of a message. That is of one Read, the last, if
-// nothing is awaited in between: the reader fetches nothing while it has something, and its buffer is too small for what
-// bypasses ours.
-func (in *input) unread(from *bufio.Reader) {
-	n, _ := from.Discard(from.Buffered())
-	in.at -= n
+// filled is told what has come, where it was to be put.
+func (in *input) filled(p []byte) {
+	if in.into != nil {
+		in.direct = len(p)
+	} else {
+		in.came = p
+	}
+}
+
+// unit decodes what has come. Without one, all of it has been.
+func (in *input) unit() (u unit, err error) {
+	if n := in.direct; n > 0 {
+		in.direct = 0
+		if err := in.took(n); err != nil {
+			return unit{}, err
+		}
+	}
+	u, in.came, err = in.next(in.came)
+	if len(in.came) == 0 && u.opcode < opClose { // the payload of a control frame may be in it
+		in.recycle()
+	}
+	return u, err
 }
 
 func (in *input) recycle() {
 	if in.buf != nil {
 		inputBuffers.Put(in.buf)
 	}
-	in.buf, in.came, in.at = nil, nil, 0
+	in.buf, in.came = nil, nil
 }
 
-// heartbeat reads a ping or a pong, if one has arrived whole and is next. The library would handle it too, but then
-// read on until a message comes (RFC 6455, sections 5.2 and 5.5).
-func (in *input) heartbeat() (opcode byte, payload []byte, ok bool) {
-	const (
-		fin, masked = 0x80, 0x80
-		header      = 2 + 4 // with the mask
-	)
-	rest := in.came[in.at:]
-	if len(rest) < header || rest[1] < masked {
-		return 0, nil, false
+// Control frames, and fragments of nothing, cost their sender little and this side much. Beyond paceBurst of them, those that
+// come faster than paceEvery apart have their sender wait, so that a flood slows down whoever sends it and nobody else: TCP
+// pushes back. A wait takes paceLeast, since many waits would cost as much as what they are for.
+const (
+	paceEvery = time.Millisecond
+	paceBurst = 100
+	paceLeast = 20 * time.Millisecond
+)
+
+// pace counts n of them at a time in nanoseconds.
+func (in *input) pace(n int, now int64) {
+	in.due = max(in.due, now) + int64(n)*int64(paceEvery)
+	if ahead := time.Duration(in.due-now) - paceBurst*paceEvery; ahead > 0 {
+		in.rest = max(ahead, paceLeast)
 	}
-	opcode, end := rest[0]^fin, header+int(rest[1]-masked) // with a reserved bit, or without fin, it is no opcode
-	if opcode != opPing && opcode != opPong || end > header+maxControl || end > len(rest) {
-		return 0, nil, false
-	}
-	payload = make([]byte, end-header)
-	for i := range payload {
-		payload[i] = rest[header+i] ^ rest[2+i%4]
-	}
-	in.at += end
-	return opcode, payload, true
 }

@@ -1,53 +1,101 @@
+//go:build unix
+
 package clientactor
 
 import (
 	"bytes"
-	"io"
-	"net"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
+
+	wiretest "github.com/wskit/wskit/internal/wstest/wire"
 )
 
-// The library forgives both of these where a message has begun.
-func TestTheEndOfThePeersStreamIsNoEOFForTheLibrary(t *testing.T) {
-	for err, want := range map[error]error{io.EOF: errLeft, io.ErrUnexpectedEOF: errLeft, net.ErrClosed: net.ErrClosed, nil: nil} {
-		if got := ended(err); got != want {
-			t.Errorf("%v: %v, want %v", err, got, want)
+func TestAReadThatASignalInterruptsIsMadeAgain(t *testing.T) {
+	server, peer := tcpPair(t)
+	w := newTestWire(server, time.Second)
+	var interrupted atomic.Int32
+	sysRead = func(fd int, p []byte) (int, error) {
+		if interrupted.Add(1) <= 3 {
+			return -1, syscall.EINTR
 		}
+		return syscall.Read(fd, p)
+	}
+	defer func() { sysRead = syscall.Read }()
+	if _, err := peer.Write([]byte("something")); err != nil {
+		t.Fatal(err)
+	}
+	w.await()
+	if string(w.came) != "something" || w.err != nil {
+		t.Errorf("%q, %v after %d reads", w.came, w.err, interrupted.Load())
 	}
 }
 
-func TestAHeartbeatIsOneWholePingOrPong(t *testing.T) {
-	long := bytes.Repeat([]byte("p"), 125)
+// The buffer goes back as soon as what was in it has been decoded, before anybody waits for more, and at the end.
+func TestABufferIsKeptNoLongerThanThereIsSomethingInIt(t *testing.T) {
+	server, peer := tcpPair(t)
+	w := newTestWire(server, time.Second)
+	w.limit = -1
 	for name, c := range map[string]struct {
-		in      []byte
-		opcode  byte // 0: none
-		payload []byte
-		rest    []byte
+		in   []byte
+		last byte // opcode of the last unit
 	}{
-		"ping":               {in: []byte{0x89, 0x80, 1, 2, 3, 4}, opcode: opPing},
-		"pong":               {in: []byte{0x8a, 0x80, 1, 2, 3, 4}, opcode: opPong},
-		"masked payload":     {in: []byte{0x89, 0x85, 1, 2, 3, 4, 'a' ^ 1, 'b' ^ 2, 'c' ^ 3, 'd' ^ 4, 'e' ^ 1}, opcode: opPing, payload: []byte("abcde")},
-		"something behind":   {in: []byte{0x8a, 0x81, 0, 0, 0, 0, 'a', 0x81, 0x80}, opcode: opPong, payload: []byte("a"), rest: []byte{0x81, 0x80}},
-		"the longest":        {in: append([]byte{0x89, 0x80 + 125, 0, 0, 0, 0}, long...), opcode: opPing, payload: long},
-		"nothing":            {},
-		"half a header":      {in: []byte{0x89, 0x80, 1, 2, 3}},
-		"half a payload":     {in: []byte{0x89, 0x82, 0, 0, 0, 0, 'a'}},
-		"not masked":         {in: []byte{0x89, 0x05, 'a', 'b', 'c', 'd', 'e'}},
-		"not final":          {in: []byte{0x09, 0x80, 1, 2, 3, 4}},
-		"a reserved bit":     {in: []byte{0xc9, 0x80, 1, 2, 3, 4}},
-		"too long":           {in: append([]byte{0x89, 0xfe, 0, 126, 0, 0, 0, 0}, long...)},
-		"close":              {in: []byte{0x88, 0x80, 1, 2, 3, 4}},
-		"text":               {in: []byte{0x81, 0x80, 1, 2, 3, 4}},
-		"an unknown control": {in: []byte{0x8b, 0x80, 1, 2, 3, 4}},
+		"a message":      {wiretest.Masked(wiretest.Text, "x"), opText},
+		"a ping":         {wiretest.Masked(wiretest.Ping, "x"), 0},
+		"half a message": {wiretest.Masked(wiretest.Text, "hello")[:8], 0},
 	} {
-		in := input{came: c.in}
-		opcode, payload, ok := in.heartbeat()
-		rest := c.rest
-		if c.opcode == 0 {
-			rest = c.in
+		if _, err := peer.Write(c.in); err != nil {
+			t.Fatal(err)
 		}
-		if ok != (c.opcode != 0) || ok && opcode != c.opcode || !bytes.Equal(payload, c.payload) || !bytes.Equal(in.came[in.at:], rest) {
-			t.Errorf("%s: %v, opcode %x, payload %q, rest %x", name, ok, opcode, payload, in.came[in.at:])
+		w.await()
+		if w.buf == nil {
+			t.Fatalf("%s: nothing has come", name)
 		}
+		for {
+			u, err := w.unit()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u.opcode == c.last {
+				break
+			}
+		}
+		if w.buf != nil || w.came != nil {
+			t.Errorf("%s: the buffer is kept", name)
+		}
+		w.decoder = decoder{limit: -1}
+	}
+	w.buf, w.came = new([inputBuffer]byte), []byte("left")
+	w.recycle()
+	if w.buf != nil || w.came != nil {
+		t.Error("the buffer is kept at the end")
+	}
+}
+
+// What is left of a large message is read into it.
+func TestALargeMessageIsReadIntoItsOwnMemory(t *testing.T) {
+	server, peer := tcpPair(t)
+	w := newTestWire(server, time.Second)
+	w.limit = -1
+	want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	go func() { _, _ = peer.Write(wiretest.Masked(wiretest.Text, string(want))) }()
+	direct := 0
+	for {
+		w.await()
+		direct += w.direct
+		u, err := w.unit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.opcode == opText {
+			if !bytes.Equal(u.payload, want) {
+				t.Fatal("it is not what was sent")
+			}
+			break
+		}
+	}
+	if direct < len(want)*9/10 {
+		t.Errorf("%d bytes of %d", direct, len(want))
 	}
 }

@@ -8,21 +8,28 @@ import (
 	"syscall"
 )
 
+// sysRead is a variable so that a test can have it interrupted.
+var sysRead = syscall.Read
+
 // tryFill is called by the runtime with the descriptor; false has it wait until there is something to read.
 func (in *input) tryFill(fd uintptr) bool {
-	in.buf = inputBuffers.Get().(*[inputBuffer]byte)
-	n, err := syscall.Read(int(fd), in.buf[:])
+	p := in.into
+	if p == nil {
+		in.buf = inputBuffers.Get().(*[inputBuffer]byte)
+		p = in.buf[:]
+	}
+	n, err := sysRead(int(fd), p)
 	for err == syscall.EINTR {
-		n, err = syscall.Read(int(fd), in.buf[:])
+		n, err = sysRead(int(fd), p)
 	}
 	if n > 0 {
-		in.came, in.at = in.buf[:n], 0
+		in.filled(p[:n])
 		return true
 	}
 	in.recycle()
 	switch err {
 	case syscall.EAGAIN:
-		return false
+		return !in.waits
 	case nil:
 		in.err = io.EOF
 	default:

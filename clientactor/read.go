@@ -3,6 +3,7 @@ package clientactor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -10,12 +11,12 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
-// linger is how long a connection whose reading failed is kept half open, so that the peer gets to read why.
+// linger is how long a connection whose reading has ended is kept half open after that, so that the peer gets to read why.
 const linger = time.Second
 
 // What user code runs in, for reports.
 const (
-	opRead    = "ReadPump" // the library's callbacks, and a net.Conn of a listener of the user's
+	opRead    = "ReadPump" // the caller's OnPingReceived and OnPongReceived, and a net.Conn of a listener of the user's
 	opMessage = "OnMessage"
 )
 
@@ -38,153 +39,143 @@ func (c *Conn) read() {
 		}
 	}()
 	for c.failure == nil {
-		if !c.apart {
+		switch {
+		case c.lent != nil:
+			c.borrow()
+		case c.wire.Raw() == nil: // reading may be the user's code, and takes more stack than handling does
 			c.take()
-			continue
+		default:
+			c.wire.await()
+			c.turn.Add(1)
+			c.goroutines.Schedule(c.takeTurn)
+			c.turn.Wait()
 		}
-		c.wire.await()
-		c.turn.Add(1)
-		c.goroutines.Schedule(func() {
-			defer c.turn.Done()
-			c.take()
-		})
-		c.turn.Wait()
+		if c.own.rest > 0 && c.failure == nil {
+			c.pause()
+		}
 	}
 	over = true
-	if c.wire != nil {
-		c.wire.recycle()
+	c.own.recycle()
+	end := &readEnded{farewell: farewell(c.failure)}
+	if errors.Is(c.failure, websocket.ErrMessageTooBig) {
+		end.tooBig = c.cfg.MaxMessageSize
 	}
-	c.box.PostUserMessage(readEnded{})
-	if c.wire != nil && !isCrash(c.failure) && websocket.CloseStatus(c.failure) != -1 {
-		return // the library has answered the peer's close frame and closed the connection
+	c.box.PostUserMessage(end)
+	if c.lent != nil {
+		c.cut()
+		return
 	}
-	defer c.cut()
-	_ = actors.Fence("net.Conn", c.linger) // of a listener of the user's, perhaps
+	limit := time.NewTimer(actors.Linger + linger)
+	defer limit.Stop()
+	select {
+	case <-c.Done(): // all is said that there is to say
+	case <-limit.C:
+	}
+	go func() {
+		defer c.cut()
+		_ = actors.Fence("net.Conn", c.linger) // of a listener of the user's, perhaps
+	}()
 }
 
-// take reads what has arrived and hands it to the handler. It waits for the rest of what has begun to arrive, and behind the
-// rest of a ping or pong for a message too.
+// takeTurn is take on a kept goroutine.
+func (c *Conn) takeTurn() {
+	defer c.turn.Done()
+	c.take()
+}
+
+// pause waits for as long as the peer is to be slowed down.
+func (c *Conn) pause() {
+	timer := time.NewTimer(c.own.rest)
+	defer timer.Stop()
+	c.own.rest = 0
+	select {
+	case <-timer.C:
+	case <-c.Done():
+	}
+}
+
+// maxTake bounds, in bytes, what is taken of a large message before others have their turn.
+const maxTake = 256 << 10
+
+// take decodes what has come and handles it. It waits for nothing but the handler.
 func (c *Conn) take() {
 	at := opRead
 	defer func() {
-		switch at { // where this goroutine has been ended
-		case opRead:
-			c.crashed(actors.NewGoexitError(opRead))
-		case opMessage:
-			c.heard()
-			c.box.EndMessage()
-			c.box.PostUserMessage(&userPanic{opMessage, actors.NewGoexitError(opMessage)})
+		if at != "" { // user code has panicked, or ended this goroutine
+			c.crashed(at, recover())
 		}
 	}()
-	for {
-		var data []byte
-		var more bool
-		var err error
-		if crash := actors.Fence(opRead, func() { data, more, err = c.next() }); crash != nil {
-			c.crashed(crash)
-		} else if err != nil {
-			c.failure = err
+	w := c.wire
+	if w.Raw() == nil {
+		w.await()
+	}
+	t := turn{Conn: c}
+	if w.direct > 0 || len(w.came) > 0 {
+		c.heard()
+	}
+	for c.failure == nil {
+		if w.direct == 0 && len(w.came) == 0 && w.err != nil {
+			c.failure = w.err
+			if w.err == io.EOF {
+				c.failure = errLeft
+			}
+			break
 		}
-		if !more || c.failure != nil {
+		t.taken += w.direct
+		w.discard = c.message == nil || c.box.Reason() != actors.ReasonNone
+		u, err := w.unit()
+		switch {
+		case err != nil:
+			c.failure = err
+		case u.opcode >= opClose:
+			c.failure = t.heartbeat(u)
+		case u.opcode != 0:
+			t.answer()
+			if w.discard || !c.box.BeginMessage() {
+				continue
+			}
+			at = opMessage
+			c.message(u.payload)
+			at = opRead
+			c.handled()
+		case w.space() == nil || t.taken > maxTake || !w.poll():
+			t.over()
 			at = ""
 			return
 		}
-		if data == nil || !c.box.BeginMessage() {
-			continue
-		}
-		at = opMessage
-		crash := actors.Fence(opMessage, func() { c.message(data) })
-		c.heard() // what has come meanwhile has had to wait
-		c.box.EndMessage()
-		if crash != nil {
-			c.box.PostUserMessage(&userPanic{opMessage, crash})
-		}
-		at = opRead
+	}
+	t.over()
+	at = ""
+}
+
+// handled is for when a message's handler has returned, or ended otherwise.
+func (c *Conn) handled() {
+	c.heard() // what has come meanwhile has had to wait
+	c.box.EndMessage()
+}
+
+// crashed is for when user code has panicked, or ended its goroutine without a value. After a message's handler reading goes
+// on, for the peer's answer; else it has ended.
+func (c *Conn) crashed(at string, value any) {
+	if at == opMessage {
+		c.handled()
+	}
+	err := actors.NewGoexitError(at)
+	if value != nil {
+		err = actors.NewPanicError(at, value)
+	}
+	c.box.PostUserMessage(&userPanic{at, err})
+	if at == opRead {
+		c.failure = err
 	}
 }
 
-// crashed ends reading, since nobody knows where the library was, and tells the peer before that closes the connection. On one
-// that the caller brought, to tell the peer would be to read on.
-func (c *Conn) crashed(err error) {
-	c.failure = err
-	c.box.PostUserMessage(&userPanic{opRead, err})
-	if c.wire != nil {
-		c.wire.goodbye(actors.ReasonCrashed)
-	}
-}
-
-// next returns the next message, nil when it is nobody's, and whether there may be more. Reading apart from the library it
-// reads none that has not begun to arrive.
-func (c *Conn) next() (data []byte, more bool, err error) {
-	if c.apart {
-		c.heartbeats()
-		if !c.wire.arrived() {
-			return nil, false, nil
-		}
-		defer c.wire.unread(c.prefetch) // and before the handler runs, which may end this goroutine
-	}
-	data, err = c.readOne()
-	return data, true, err
-}
-
-// heartbeats handles the pings and pongs that come next. When a pong cannot be written any more, reading will soon fail.
-func (c *Conn) heartbeats() {
-	for {
-		switch opcode, payload, ok := c.wire.heartbeat(); {
-		case !ok:
-			return
-		case opcode == opPong:
-			c.heard()
-		default:
-			_, _ = c.wire.Write(actors.ControlFrame(opPong, payload))
-		}
-	}
-}
-
-// readOne returns the next message, or nil when nobody wants it.
-func (c *Conn) readOne() ([]byte, error) {
-	ctx := context.Background() // a context that could end would cost a timer a message, and the close frame
-	if c.lent != nil {
-		ctx = c.lent.ctx
-	}
-	_, r, err := c.ws.Reader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c.heard()
-	r = hearing{r, c}
-	if c.message == nil || c.box.Reason() != actors.ReasonNone {
-		_, err = io.Copy(io.Discard, r)
-		return nil, err
-	}
-	return io.ReadAll(r)
-}
-
-// maxHearing is how many bytes are read at a time: the library waits until it has them all.
-const maxHearing = 1 << 10
-
-// hearing is a message of which each part is a sign of life.
-type hearing struct {
-	io.Reader
-	c *Conn
-}
-
-func (h hearing) Read(p []byte) (n int, err error) {
-	if n, err = h.Reader.Read(p[:min(len(p), maxHearing)]); n > 0 {
-		h.c.heard()
-	}
-	return n, err
-}
-
-// linger gives the peer the time to read a close frame that was just written: closing a socket on which input is unread
-// would reset it, and take the frame along.
+// linger gives the peer the time to read what was said last: closing a socket on which input is unread would reset it, and take
+// that along.
 func (c *Conn) linger() {
-	if c.wire == nil {
-		return
-	}
 	limit := time.NewTimer(linger)
 	defer limit.Stop()
-	if idle := c.wire.Idle(); idle != nil { // the close frame waits behind what is being written
+	if idle := c.wire.Idle(); idle != nil {
 		select {
 		case <-idle:
 		case <-limit.C:
@@ -196,7 +187,69 @@ func (c *Conn) linger() {
 	}
 }
 
-func isCrash(err error) bool {
-	var crash *actors.PanicError
-	return errors.As(err, &crash)
+// turn is what the reader is at while it takes what has come.
+type turn struct {
+	*Conn
+	taken   int    // bytes of large messages
+	control int    // frames
+	pongs   []byte // that are still to be sent
+	newest  int    // where in pongs the newest begins
+}
+
+// maxPongs is how many bytes of pongs are sent at once.
+const maxPongs = inputBuffer
+
+// heartbeat handles a control frame. The error is what a close frame says.
+func (t *turn) heartbeat(u unit) error {
+	t.control++
+	switch u.opcode {
+	case opClose:
+		peers, err := parseClose(u.payload)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("wskit: the peer has closed: %w", peers)
+	case opPing:
+		if t.hooks != nil && t.hooks.ping != nil {
+			ctx, cancel := hookContext()
+			defer cancel()
+			if !t.hooks.ping(ctx, append([]byte(nil), u.payload...)) {
+				return nil
+			}
+		}
+		if len(t.pongs)+2+len(u.payload) > maxPongs {
+			t.answer()
+		}
+		t.newest = len(t.pongs)
+		t.pongs = append(append(t.pongs, finBit|opPong, byte(len(u.payload))), u.payload...)
+	case opPong:
+		if t.hooks != nil && t.hooks.pong != nil {
+			ctx, cancel := hookContext()
+			defer cancel()
+			t.hooks.pong(ctx, append([]byte(nil), u.payload...))
+		}
+	}
+	return nil
+}
+
+// hookContext is the context of a hook: as the WebSocket library has it.
+func hookContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 5*time.Second)
+}
+
+// answer sends the pongs there are. When they cannot be written any more, reading will soon fail.
+func (t *turn) answer() {
+	if len(t.pongs) > 0 {
+		_ = t.wire.Answer(t.pongs, t.newest)
+		t.pongs = t.pongs[:0]
+	}
+}
+
+// over ends the turn.
+func (t *turn) over() {
+	t.answer()
+	if n := t.control + t.wire.empty; n > 0 {
+		t.wire.empty = 0
+		t.wire.pace(n, time.Now().UnixNano())
+	}
 }

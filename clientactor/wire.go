@@ -8,9 +8,8 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
-// wire is a connection whose net.Conn is ours. The connection's actor writes ready-made frames through
-// it, and so does the WebSocket library for its pongs and close frames: all of them whole, and nothing after a close frame
-// (RFC 6455, section 5.5.1), whoever sent it.
+// wire is a connection whose net.Conn is ours. The connection's actor writes ready-made frames through it, and so does its
+// reader, for pongs: all of them whole, and nothing after a close frame (RFC 6455, section 5.5.1).
 type wire struct {
 	actors.Socket
 	encode func(*actors.Frame) []byte
@@ -24,8 +23,12 @@ func (w *wire) attach(conn net.Conn, early []byte, wait time.Duration, written f
 	w.fill, w.came = w.tryFill, early
 }
 
-// deflate has messages compressed, as the client has agreed to.
-func (w *wire) deflate(o websocket.AcceptOptions) {
+// compress has messages compressed and decompressed, as the client has agreed to.
+func (w *wire) compress(o websocket.AcceptOptions, clientTakeover bool) {
+	w.deflate = true
+	if clientTakeover {
+		w.window = new(window)
+	}
 	threshold := o.CompressionThreshold
 	switch {
 	case threshold > 0:
@@ -46,30 +49,8 @@ const (
 // write hands over a batch; pending means that the Conn's wrote will be called.
 func (w *wire) write(b *actors.Batch) (pending bool, err error) { return w.Send(b.Gather(w.encode)) }
 
-// Write is the library's way to the socket. It always gives it one whole control frame.
-func (w *wire) Write(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if err := w.Control(p, p[0]&0x0f == opClose); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// Close is the library's way to end the connection, when the peer's close frame has come and been answered. The answer may wait
-// behind something that is being written, or for a goroutine to write it, as with TLS.
-func (w *wire) Close() error {
-	if idle := w.Idle(); idle != nil {
-		limit := time.NewTimer(linger)
-		defer limit.Stop()
-		select {
-		case <-idle:
-		case <-limit.C:
-		}
-	}
-	return w.Conn.Close()
-}
+// control writes one whole control frame; a close frame is the last.
+func (w *wire) control(frame []byte) error { return w.Control(frame, frame[0]&0x0f == opClose) }
 
 func (w *wire) ping() error { return w.Control(pingFrame, false) }
 
@@ -77,14 +58,6 @@ func (w *wire) vitals() actors.Vitals { return w.Vitals() }
 
 func (w *wire) patience() time.Duration { return w.Wait() }
 
-func (w *wire) goodbye(r actors.Reason) { _, _ = w.Write(actors.CloseFrame(r)) }
-
-const (
-	opClose = 0x8
-	opPing  = 0x9
-	opPong  = 0xa
-
-	maxControl = 125 // bytes of payload: RFC 6455, section 5.5
-)
+func (w *wire) goodbye(r actors.Reason) { _ = w.control(actors.CloseFrame(r)) }
 
 var pingFrame = actors.ControlFrame(opPing, nil)

@@ -73,6 +73,8 @@ func (c *connections) Receive(ctx actor.Context) {
 	case *actors.Failed: // from a connection that caught a panic in user code
 		m.Log(c.link.Log)
 		ctx.Send(c.link.Listener, m)
+	case *actors.Oversized:
+		c.link.Log.Warn("wskit: a client sent a message that is longer than it may be and is closed with 1009; WithMaxMessageSize allows longer ones", "limit", m.Limit)
 	case *actors.Drain:
 		c.drain(ctx, m)
 	case *overdue:
