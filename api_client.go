@@ -2,6 +2,7 @@ package wskit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -129,7 +130,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 // ServeWS is the whole handler of a WebSocket: it does what Accept does, and then what the client's Serve does, on the
 // goroutine of the request. Like Accept's, its errors of the upgrade have been answered. It blocks, as AcceptSSE does, and
 // for as long net/http keeps the request and its own part of the stack, some 5 KB: a handler that returns after Accept and
-// "go client.Serve()" spares that. The request's context counts for its values alone: net/http does not end it when the client leaves.
+// "go client.Serve()" spares that. Once the upgrade has been made nothing more can be written to w, whatever is returned. The request's context counts for its values alone: net/http does not end it when the client leaves.
 func ServeWS(w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, opts ...ClientOption) error {
 	ctx := context.Background()
 	if r != nil {
@@ -182,13 +183,21 @@ func (c *Client) WritePump() {
 }
 
 // Serve is ReadPump and WritePump on one goroutine, which saves the memory of the other. It returns when the connection has
-// ended: nil when Close, Unregister, the hub's end or the context did that; when the peer closed or went away, the error that
-// reading it failed with (websocket.CloseStatus tells the peer's code); else an error that says what went wrong.
+// ended: nil when Close, Unregister, the hub's end or the context did that, or the peer in the normal way (1000, 1001, or a close
+// frame without a code); when the peer closed otherwise or went away, the error that reading it failed with (websocket.CloseStatus
+// tells the peer's code); else an error that says what went wrong.
 func (c *Client) Serve() error {
 	if c == nil || c.conn == nil {
 		return ErrHubStopped
 	}
 	return c.conn.Serve()
+}
+
+// IsNormal reports whether err, of whatever in this package or the WebSocket library, says no more than that a connection has
+// come to a normal end: nil; a WebSocket that its peer has closed with 1000, 1001 or no code at all, as a browser's close() does;
+// a context that was cancelled, as a request's is when the client of a stream leaves.
+func IsNormal(err error) bool {
+	return clientactor.IsNormal(err) || errors.Is(err, context.Canceled)
 }
 
 // Send queues data for this client and never blocks; false means that the queue is full or the client closed. The caller
