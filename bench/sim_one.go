@@ -119,7 +119,7 @@ func (s *simulation) fill(ctx context.Context) error {
 	for i := range s.subs {
 		sub := &simSubscriber{box: actors.NewOutbox(actors.DefaultSendBufSize), got: &s.got[i%len(s.got)].Int64}
 		s.subs[i] = sub
-		sub.box.SetHome(s.link.Connections, sub)
+		sub.box.SetHome(s.link, sub)
 		sub.box.Resume()
 		s.link.System.Root.Send(s.link.Connections, &actors.Adopt{Kind: "sim", Subscriber: sub, Outbox: sub.box, Actor: sub})
 		if err := s.hub.RegisterContext(ctx, sub); err != nil {
