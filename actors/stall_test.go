@@ -12,15 +12,14 @@ import (
 func TestAStallIsGivenUpAfterTheWaitAndNotWhileSomethingMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var moving atomic.Bool
-		var gaveUp time.Time
+		gaveUp := make(chan time.Time, 1)
 		moving.Store(true)
-		s := actors.NewStall(time.Second, moving.Load, func() { gaveUp = time.Now() })
+		s := actors.NewStall(time.Second, moving.Load, func() { gaveUp <- time.Now() })
 		time.Sleep(time.Minute)
 		s.Moved()
 		moving.Store(false)
 		stopped := time.Now()
-		time.Sleep(time.Minute)
-		if after := gaveUp.Sub(stopped); after < time.Second || after > time.Second*5/4 {
+		if after := (<-gaveUp).Sub(stopped); after < time.Second || after > time.Second*5/4 {
 			t.Errorf("given up %v after the last movement", after)
 		}
 		s.Stop()
