@@ -102,6 +102,7 @@ func TestACrashedConnectionEndsWith1011AndItsPeerOnlyHoweverItCrashed(t *testing
 				if pe, ok := reason.(*actors.PanicError); ok {
 					pe.Stack = []byte(frame) // its own
 				}
+				wstest.Eventually(t, "it is logged", func() bool { return len(logged.Crashes(who)) > 0 })
 				rs := logged.Crashes(who)
 				if len(rs) != 1 {
 					t.Fatalf("%d crashes of %s are logged: %v", len(rs), who, logged.All())

@@ -98,15 +98,14 @@ func TestWhoIsLeftBehindByTheDrainTimeoutIsLogged(t *testing.T) {
 	wstest.Receive(t, "Send", blocked)
 	hub.Halt(t)
 	close(release)
-	found := false
-	for _, r := range rec.All() {
-		if strings.Contains(r.Text, "left behind") {
-			found = r.Level == slog.LevelWarn && fmt.Sprint(r.Attrs["count"]) == "1"
+	wstest.Eventually(t, "the log says so", func() bool {
+		for _, r := range rec.All() {
+			if strings.Contains(r.Text, "left behind") {
+				return r.Level == slog.LevelWarn && fmt.Sprint(r.Attrs["count"]) == "1"
+			}
 		}
-	}
-	if !found {
-		t.Errorf("the log says nothing of it: %v", rec.All())
-	}
+		return false
+	})
 }
 
 // A type of the program's that embeds a client is a subscriber like the client itself, and not a second one.
