@@ -271,3 +271,19 @@ func byHand(t *testing.T, w http.ResponseWriter, r *http.Request) *websocket.Con
 	}
 	return conn
 }
+
+// Reading starts when OnConnect has returned: a ping that came before is answered then.
+func TestReadingStartsWhenOnConnectHasReturned(t *testing.T) {
+	release := make(chan struct{})
+	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) { <-release }))
+	p, _ := wstest.Serve(t, hub.Hub, wstest.Serving{}).Peer(t)
+	p.Send(t, wstest.Ping, "early")
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		p.ExpectFrame(t, wstest.Pong, "early")
+	}()
+	wstest.Silent(t, "it is answered", answered)
+	close(release)
+	wstest.Receive(t, "the answer", answered)
+}
