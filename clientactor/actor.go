@@ -148,15 +148,17 @@ func (c *connection) close(m *actors.Close) {
 		return
 	}
 	c.closing = m
+	if !c.pending {
+		c.box.Resume()
+	}
+	if c.advance(); c.over {
+		return
+	}
 	deadline := m.Deadline
 	if deadline.IsZero() {
 		deadline = time.Now().Add(actors.Linger)
 	}
 	c.limit = time.AfterFunc(time.Until(deadline), func() { c.box.PostUserMessage(&actors.Abort{}) })
-	if !c.pending {
-		c.box.Resume()
-	}
-	c.advance()
 }
 
 // advance sends the close frame once everything before it is out. The peer's own ends the read loop; when that has ended too,

@@ -55,14 +55,23 @@ func (c *Conn) read() {
 		}
 	}
 	over = true
+	c.turn.Add(1)
+	c.goroutines.Schedule(c.conclude)
+	c.turn.Wait()
+}
+
+// conclude has the actor end when reading has, and then ends the connection. It runs on a kept goroutine, since the reader's
+// stack would have to grow for it.
+func (c *Conn) conclude() {
 	c.own.recycle()
 	end := &readEnded{farewell: farewell(c.failure)}
 	if errors.Is(c.failure, websocket.ErrMessageTooBig) {
 		end.tooBig = c.cfg.MaxMessageSize
 	}
 	c.box.PostUserMessage(end)
+	defer c.cut()
 	if c.lent != nil {
-		c.cut()
+		c.turn.Done()
 		return
 	}
 	limit := time.NewTimer(actors.Linger + linger)
@@ -71,10 +80,16 @@ func (c *Conn) read() {
 	case <-c.Done(): // all is said that there is to say
 	case <-limit.C:
 	}
-	go func() {
-		defer c.cut()
+	c.turn.Done() // the rest is between the sockets
+	if !c.nothingUnread() {
 		_ = actors.Fence("net.Conn", c.linger) // of a listener of the user's, perhaps
-	}()
+	}
+}
+
+// nothingUnread reports whether the socket can be closed at once: the peer has said that it says no more, and all that was said to
+// it is with the kernel, which sees that through.
+func (c *Conn) nothingUnread() bool {
+	return c.wire.Raw() != nil && c.wire.Idle() == nil && (c.failure == errLeft || websocket.CloseStatus(c.failure) != -1)
 }
 
 // takeTurn is take on a kept goroutine.
