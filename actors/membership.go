@@ -38,9 +38,9 @@ func (o *Outbox) At(connections *actor.PID) bool {
 	return o.link != nil && o.link.Connections == connections
 }
 
-// enroll counts the outbox's subscriber, who was registered as sub, if it is not closed; it reports that. What the hub sends
-// is held back from now on if it greets who comes.
-func (o *Outbox) enroll(sub Subscriber) (open bool) {
+// enroll counts the outbox's subscriber, who was registered as sub, if it is not closed; it reports that. reserved says that a
+// place is kept for it, which this takes. What the hub sends is held back from now on if it greets who comes.
+func (o *Outbox) enroll(sub Subscriber, reserved *bool) (open bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.reason != ReasonNone {
@@ -48,7 +48,8 @@ func (o *Outbox) enroll(sub Subscriber) (open bool) {
 	}
 	if !o.enrolled {
 		o.enrolled = true
-		o.link.Roll.add()
+		o.link.Roll.add(*reserved)
+		*reserved = false
 		if !o.joined {
 			o.owner, o.holding = sub, o.link.Greets
 		}

@@ -67,6 +67,9 @@ type (
 // To any actor of the tree, from tests and operators: it panics with Reason, and its supervisor acts.
 type Crash struct{ Reason any }
 
+// IgnoreDeadLetterLogging is for a hub that was stopped before it was forgotten.
+func (*Forget) IgnoreDeadLetterLogging() {}
+
 func (*Register) Op() Op   { return OpRegister }
 func (*Unregister) Op() Op { return OpUnregister }
 func (*Broadcast) Op() Op  { return OpBroadcast }

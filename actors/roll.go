@@ -94,13 +94,14 @@ func (r *Roll) note(op Operation) {
 	}
 	switch m := op.(type) {
 	case *Register:
+		reserved := m.Reserved
 		if m.own != nil && m.own.At(r.link.Connections) {
 			m.outbox = m.own
-			m.outbox.enroll(m.Subscriber)
+			m.outbox.enroll(m.Subscriber, &reserved)
 		} else {
-			m.outbox = r.enrollForeign(m.Subscriber, m.own)
+			m.outbox = r.enrollForeign(m.Subscriber, m.own, &reserved)
 		}
-		if m.Reserved {
+		if reserved { // it was counted already, or has ended
 			r.Unreserve()
 		}
 	case *Unregister:
@@ -117,13 +118,13 @@ func (r *Roll) note(op Operation) {
 
 // enrollForeign returns the outbox of a foreign subscriber, which is made when there is none. It ends with own, the subscriber's
 // own, if that is a connection of another hub; it may have ended already.
-func (r *Roll) enrollForeign(sub Subscriber, own *Outbox) *Outbox {
+func (r *Roll) enrollForeign(sub Subscriber, own *Outbox, reserved *bool) *Outbox {
 	for {
 		box, fresh := r.foreigner(sub)
 		if fresh && own != nil {
 			own.follow(box)
 		}
-		if box.enroll(sub) {
+		if box.enroll(sub, reserved) {
 			return box
 		}
 		if fresh {
@@ -147,11 +148,14 @@ func (r *Roll) foreigner(sub Subscriber) (box *Outbox, fresh bool) {
 	return box, true
 }
 
-// add counts a subscriber.
-func (r *Roll) add() {
+// add counts a subscriber, who takes a place that was reserved, or one more.
+func (r *Roll) add(reserved bool) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.count++
-	r.mu.Unlock()
+	if reserved {
+		r.reserved--
+	}
 }
 
 // remove takes a subscriber off.
