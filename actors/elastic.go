@@ -18,6 +18,7 @@ type Elastic struct {
 	mu      sync.Mutex
 	queue   queue
 	given   uint64 // the number of the next job in the queue
+	jobs    uint64 // how many there have been, those apart too
 	places  int
 	placed  []*hand    // with a job that has not taken long
 	slow    []*hand    // with one that has, or that was scheduled apart; but not for so long that nobody waits for it
@@ -73,6 +74,7 @@ func (p *Elastic) Schedule(fn func()) {
 	defer p.mu.Unlock()
 	p.queue.add(fn)
 	p.given++
+	p.jobs++
 	p.fill()
 	p.attend()
 }
@@ -81,6 +83,7 @@ func (p *Elastic) Schedule(fn func()) {
 func (p *Elastic) ScheduleApart(fn func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.jobs++
 	h := &hand{number: p.given - 1, since: p.looks, state: slow}
 	p.slow = append(p.slow, h)
 	p.attend()
@@ -88,8 +91,8 @@ func (p *Elastic) ScheduleApart(fn func()) {
 }
 
 // Settle waits until everything that was scheduled before has run, except for what has taken some 20 ms meanwhile, or 100 ms in
-// all. It reports whether there was anything to wait for.
-func (p *Elastic) Settle() bool { return p.settleSince(p.now()) }
+// all.
+func (p *Elastic) Settle() { p.settleSince(p.now()) }
 
 // now is the time of the pool, for settleSince.
 func (p *Elastic) now() (look uint64) {
@@ -98,12 +101,21 @@ func (p *Elastic) now() (look uint64) {
 	return p.looks
 }
 
-// settleSince is Settle, with the 20 ms since then: for somebody who settles again and again.
-func (p *Elastic) settleSince(look uint64) bool {
+// scheduled is how many jobs there have been.
+func (p *Elastic) scheduled() uint64 {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.jobs
+}
+
+// settleSince is Settle, with the 20 ms since then: for somebody who settles again and again. It returns how many jobs there had
+// been when it began.
+func (p *Elastic) settleSince(look uint64) (jobs uint64) {
+	p.mu.Lock()
+	jobs = p.jobs
 	if p.queue.len() == 0 && len(p.placed) == 0 && len(p.slow) == 0 {
 		p.mu.Unlock()
-		return false
+		return jobs
 	}
 	w := settling{settler{p.given, make(chan struct{})}, look}
 	p.waiting = append(p.waiting, w)
@@ -117,7 +129,7 @@ func (p *Elastic) settleSince(look uint64) bool {
 	}
 	p.mu.Unlock()
 	<-w.reached
-	return true
+	return jobs
 }
 
 // settle lets those go on who have waited long enough.

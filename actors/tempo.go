@@ -58,9 +58,10 @@ func Settle(messages, bytes int) {
 	began := Streams().now()
 	Connections().Settle()
 	for range turns {
-		if !Streams().settleSince(began) {
+		jobs := Streams().settleSince(began)
+		Connections().Settle()
+		if Streams().scheduled() == jobs { // what they wrote was the last there was to write
 			return
 		}
-		Connections().Settle()
 	}
 }
