@@ -256,7 +256,7 @@ func (s *Socket) giveUp() {
 func (s *Socket) tookForPeer(began time.Time) time.Duration {
 	took := time.Since(began)
 	if took >= slowWrite {
-		if v := s.Vitals(); v.known && !v.unsent {
+		if v := s.Vitals(); v.known && v.unsent == 0 {
 			return 0
 		}
 	}

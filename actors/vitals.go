@@ -10,18 +10,21 @@ import (
 // Vitals is what the kernel knows about the other end of a TCP connection at one moment. Where it is not asked, or does not
 // know, it is the zero value.
 type Vitals struct {
-	known    bool   // the other fields are
-	received uint64 // bytes, read or not
-	acked    uint64 // bytes
-	window   uint32 // bytes that the peer has room for
-	unsent   bool   // more waits than the peer, or the network, takes at once
+	known    bool          // the other fields are
+	received uint64        // bytes, read or not
+	acked    uint64        // bytes
+	sent     uint64        // bytes, acknowledged or not
+	unsent   uint64        // bytes that wait: the peer, or the network, does not take them at once
+	window   uint32        // bytes that the peer has room for
+	noRoom   time.Duration // in which there was something to send for which the peer had no room
 }
 
-// MovedSince reports whether something has happened since then that shows somebody who reads or writes, as a kernel that
-// acknowledges for a program that has stopped does not: bytes have come, read or not; what waits has become less; or the peer has made
-// room.
+// MovedSince reports whether something has happened since then that shows somebody who reads or writes: bytes have come, read or
+// not; the peer has made room; or the peer takes what it can, of what was written by then or for want of room. That its kernel
+// acknowledges more, for which it had room, shows nobody: it does so for a program that has stopped.
 func (v Vitals) MovedSince(then Vitals) bool {
-	return v.received > then.received || v.unsent && v.acked > then.acked || v.window > then.window
+	takes := v.acked > then.acked && (v.acked <= then.sent+then.unsent || v.noRoom > then.noRoom)
+	return v.received > then.received || v.window > then.window || takes
 }
 
 // UserTimeout is how long data that was sent may be unacknowledged before the kernel gives the connection up, where it can

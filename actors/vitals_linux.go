@@ -12,9 +12,11 @@ func vitals(raw syscall.RawConn) (v Vitals) {
 		return v
 	}
 	_ = raw.Control(func(fd uintptr) {
-		// Fields that an older kernel does not know stay zero: bytes since 4.1, unsent since 4.6, the window since 5.4.
+		// Fields that an older kernel does not know stay zero: what came and was acknowledged since 4.1, what was sent and the
+		// time without room since 4.19, the window since 5.4.
 		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			v = Vitals{known: true, received: i.Bytes_received, acked: i.Bytes_acked, window: i.Snd_wnd, unsent: i.Notsent_bytes > 0}
+			v = Vitals{known: true, received: i.Bytes_received, acked: i.Bytes_acked, window: i.Snd_wnd,
+				sent: i.Bytes_sent - i.Bytes_retrans, unsent: uint64(i.Notsent_bytes), noRoom: time.Duration(i.Rwnd_limited) * time.Microsecond}
 		}
 	})
 	return v

@@ -221,6 +221,9 @@ func serve(ctx context.Context, addr string, ts *tenants, names []string) error 
 	// The port first, so that who comes back finds another instance; then the hubs, which end the WebSockets and streams that
 	// Shutdown would not know of, or wait for; then the handlers.
 	_ = listener.Close()
+	if err == nil {
+		<-served // that its port is closed; Shutdown would report that again
+	}
 	stopAll()
 	limit, cancel := context.WithTimeout(context.Background(), wskit.DefaultHandlerTimeout)
 	defer cancel()

@@ -137,9 +137,6 @@ func TestAPeerThatReadsAndAnswersNothingIsFound(t *testing.T) {
 	for name, broadcasts := range map[string]bool{"in silence": false, "while the kernel acknowledges": true} {
 		t.Run(name, func(t *testing.T) {
 			wstest.Each(t, func(t *testing.T, kind wstest.Kind) {
-				if raceDetector && broadcasts && kind.Name == wstest.TLS.Name {
-					t.Skip("not always found under -race: a known fault")
-				}
 				hub := wstest.Run(t)
 				srv := wstest.Serve(t, hub.Hub, wstest.Serving{Kind: kind, Client: hasty(ping, wait)})
 				_, _ = srv.Peer(t)
