@@ -94,11 +94,12 @@ type place struct {
 
 // reserve keeps a place; the error is ErrHubStopped or ErrTooManySubscribers.
 func (h *Hub) reserve() (*place, error) {
-	switch l := h.up(); {
-	case l.Gate.Stopped():
+	l := h.up()
+	if l.Gate.Stopped() {
 		return nil, ErrHubStopped
-	case !l.Roll.Reserve():
-		return nil, ErrTooManySubscribers
+	}
+	if err := l.Roll.Reserve(""); err != nil {
+		return nil, err
 	}
 	return &place{hub: h}, nil
 }
@@ -113,7 +114,7 @@ func (p *place) take(sub Subscriber) error {
 // giveBack is deferred: whatever went wrong, by a panic of the caller's code too, a place that was not taken is free again.
 func (p *place) giveBack() {
 	if !p.taken {
-		p.hub.up().Roll.Unreserve()
+		p.hub.up().Roll.Unreserve("")
 	}
 }
 

@@ -16,6 +16,8 @@ const (
 	DefaultRegisterBuf    = 64
 	DefaultChannelTimeout = 5 * time.Second
 	DefaultDrainTimeout   = 5 * time.Second
+	DefaultMaxTopics      = 128
+	DefaultUserLockout    = 10 * time.Second
 )
 
 // Linger is how long a socket may take to end when its subscriber has ended and no deadline was given: to write what was queued, tell

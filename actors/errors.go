@@ -16,6 +16,16 @@ var (
 	ErrTimeout = errors.New("wskit: timed out waiting for the hub's queue")
 	// ErrTooManySubscribers: the hub has as many subscribers as it may have.
 	ErrTooManySubscribers = errors.New("wskit: too many subscribers")
+	// ErrNotRegistered: the subscriber is not one of the hub's, or not any more.
+	ErrNotRegistered = errors.New("wskit: subscriber is not registered")
+	// ErrInvalidTopic: the name of a topic, or the id of a user, is not 1 to 255 bytes of UTF-8 without control characters.
+	ErrInvalidTopic = errors.New("wskit: invalid name of a topic or user")
+	// ErrTooManyTopics: the subscriber is in as many topics as it may be.
+	ErrTooManyTopics = errors.New("wskit: too many topics")
+	// ErrTooManyConnections: the user has as many connections as one user may have.
+	ErrTooManyConnections = errors.New("wskit: too many connections of one user")
+	// ErrLockedOut: the user was disconnected, and is kept out for a while.
+	ErrLockedOut = errors.New("wskit: the user is locked out")
 	// ErrFlusherNotSupported: the ResponseWriter cannot flush, so nothing can be streamed through it.
 	ErrFlusherNotSupported = errors.New("wskit: http.Flusher not supported")
 	// ErrRedisGap: the subscription was broken, so messages of other instances may have been missed.

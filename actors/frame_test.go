@@ -198,6 +198,7 @@ func TestAControlFrameCarriesAtMost125Bytes(t *testing.T) {
 var allReasons = []actors.Reason{
 	actors.ReasonNone, actors.ReasonClosed, actors.ReasonUnregistered, actors.ReasonShutdown, actors.ReasonContext,
 	actors.ReasonPeer, actors.ReasonWrite, actors.ReasonPing, actors.ReasonCrashed, actors.ReasonRefused, actors.ReasonSlow, actors.ReasonUnserved,
+	actors.ReasonDisconnected, actors.ReasonReplaced, actors.ReasonExpired, actors.ReasonRate,
 }
 
 // onWire says whether RFC 6455, section 7.4, and the IANA registry let an endpoint send the code.

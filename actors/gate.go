@@ -15,10 +15,14 @@ const (
 	OpRegister Op = iota
 	OpUnregister
 	OpBroadcast
+	OpJoin
+	OpLeave
 	ops
 )
 
-func (op Op) String() string { return [ops]string{"register", "unregister", "broadcast"}[op] }
+func (op Op) String() string {
+	return [ops]string{"register", "unregister", "broadcast", "join", "leave"}[op]
+}
 
 // Operation is a message that passes a Gate.
 type Operation interface{ Op() Op }
@@ -48,17 +52,18 @@ const (
 	gateStopped
 )
 
-// NewGate makes a shut gate with the given number of places for each kind of operation. With 0 places nobody gets in
+// NewGate makes a shut gate with the given number of places for each kind of operation; joins have as many as registrations, and
+// leaves as unregistrations, apart from these. With 0 places nobody gets in
 // before Open, and one at a time thereafter: the registry takes it from the caller's hand.
 func NewGate(register, unregister, broadcast int, post func(Operation)) *Gate {
-	return &Gate{places: [ops]int{register, unregister, broadcast}, post: post}
+	return &Gate{places: [ops]int{register, unregister, broadcast, register, unregister}, post: post}
 }
 
 // SetRoll sets where who is subscribed is noted, by what is admitted. It is called before the gate is shared; nil: nowhere.
 func (g *Gate) SetRoll(r *Roll) { g.roll = r }
 
-// Enter admits op, waiting for a place for at most patience. The error is ErrTimeout, and then op never happens, or
-// ErrHubStopped.
+// Enter admits op, waiting for a place for at most patience. With an error op never happens: it is ErrTimeout, ErrHubStopped, or
+// that of a Roll that does not have it.
 func (g *Gate) Enter(op Operation, patience time.Duration) error {
 	g.roll.look(op)
 	g.mu.Lock()
@@ -130,8 +135,7 @@ func (g *Gate) Force(op Operation) {
 	g.roll.look(op)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.taken[op.Op()]++ // the registry will give it back
-	g.enter(op)
+	_ = g.enter(op)
 }
 
 // Leave gives back the place of an operation that the registry has taken, to whoever waits longest.
@@ -192,18 +196,24 @@ func (g *Gate) admit(op Operation) (admitted bool, err error) {
 	if g.taken[kind] >= g.places[kind] || g.waiting[kind].first != nil {
 		return false, nil
 	}
-	g.taken[kind]++
-	g.enter(op)
+	if err := g.enter(op); err != nil {
+		return false, err
+	}
 	return true, nil
 }
 
-func (g *Gate) enter(op Operation) {
-	g.roll.note(op)
+// enter gives op a place, and lets it in if the roll has nothing against that.
+func (g *Gate) enter(op Operation) error {
+	if err := g.roll.note(op); err != nil {
+		return err
+	}
+	g.taken[op.Op()]++
 	if g.state == gateShut {
 		g.inside = append(g.inside, op)
-		return
+		return nil
 	}
 	g.post(op)
+	return nil
 }
 
 // next admits who waits for places of this kind, as far as there are any; and then, since that may have been what the
@@ -220,9 +230,7 @@ func (g *Gate) next(kind Op) {
 				return
 			}
 		}
-		g.taken[kind]++
-		g.enter(w.op)
-		g.dismiss(w, nil)
+		g.dismiss(w, g.enter(w.op))
 	}
 }
 

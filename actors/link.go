@@ -27,6 +27,17 @@ type Link struct {
 	Patience                             time.Duration // the channel timeout
 	OnTimeout                            func(op string)
 	OnDrop                               func(Subscriber, *Frame) // for Outbox.OnDrop
+	MaxTopics                            int                      // of one subscriber; 0: DefaultMaxTopics
+	MaxPerUser                           UserLimit
+	Lockout                              time.Duration // after DisconnectUser
+	Received                             *actor.PID    // gets what clients send; may be nil
+}
+
+func (l *Link) maxTopics() int {
+	if l.MaxTopics <= 0 {
+		return DefaultMaxTopics
+	}
+	return l.MaxTopics
 }
 
 // ResolveLink asks the hub actor at pid for its Link. A hub that is not there, or does not answer for the channel timeout, is

@@ -1,6 +1,11 @@
 package actors
 
-import "github.com/asynkron/protoactor-go/actor"
+import (
+	"container/list"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
 
 // What follows is the part of an Outbox that knows of its hub: who counts on it, and who hears of its end.
 
@@ -10,6 +15,11 @@ type rare struct {
 	released  chan struct{} // closed when nothing is held any more; nil while nobody waits for that
 	quiet     func()        // to be called when the message that is being handled has been
 	followers []*Outbox     // that end with this one
+	ending    []func()      // to be called when the end begins
+	seats     *seats        // topics that it is in
+	userID    string        // whose connection it is
+	since     time.Time     // and since when
+	ofUser    *list.Element // among the connections of that user
 }
 
 // end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.
@@ -25,7 +35,23 @@ func (o *Outbox) end(r Reason) {
 			f.Close(&Close{Reason: r})
 		}
 		o.rare.followers = nil
+		for _, fn := range o.rare.ending {
+			fn()
+		}
+		o.rare.ending = nil
 	}
+}
+
+// OnEnd has fn called when the end begins, or now if it has begun: with the outbox locked, so fn must neither block nor use it.
+func (o *Outbox) OnEnd(fn func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reason != ReasonNone {
+		fn()
+		return
+	}
+	r := o.rarely()
+	r.ending = append(r.ending, fn)
 }
 
 // SetHome says whose actor this is the mailbox of: owner's, a child of that hub's connections. It is called before the outbox is shared.
@@ -48,7 +74,7 @@ func (o *Outbox) enroll(sub Subscriber, reserved *bool) (open bool) {
 	}
 	if !o.enrolled {
 		o.enrolled = true
-		o.link.Roll.add(*reserved)
+		o.link.Roll.add(o, *reserved)
 		*reserved = false
 		if !o.joined {
 			o.owner, o.holding = sub, o.link.Greets
@@ -67,6 +93,7 @@ func (o *Outbox) strikeOff() {
 func (o *Outbox) unenroll() {
 	if o.enrolled {
 		o.enrolled = false
+		o.strikeOffTopics()
 		o.link.Roll.remove(o.owner, o)
 	}
 }

@@ -25,10 +25,11 @@ type Connection interface {
 
 // To the hub, from whoever drives it: the facade, or an actor that embeds it.
 type (
-	// Register makes Subscriber a member. One that is no Connection of this hub gets an actor that calls its Send and
-	// Close. Nothing comes back; a Connected event follows.
+	// Register makes Subscriber a member, and one of the Topics from its first moment. One that is no Connection of this hub gets
+	// an actor that calls its Send and Close. Nothing comes back; a Connected event follows.
 	Register struct {
 		Subscriber Subscriber
+		Topics     []string
 		Reserved   bool // a place was reserved on the Roll, which this registration takes
 		entry
 	}
@@ -37,15 +38,47 @@ type (
 		Subscriber Subscriber
 		entry
 	}
-	// Broadcast sends a frame to every member.
-	Broadcast struct{ Frame *Frame }
-	// Publish sends a frame to every member of every hub on the same Redis channel; without Redis it is Broadcast.
+	// Join makes a member one of Topic too, and Leave undoes that. Reply, which may be nil, gets nil or why not: ErrNotRegistered,
+	// ErrInvalidTopic, ErrTooManyTopics, ErrTimeout or ErrHubStopped. To join twice is to join once.
+	Join struct {
+		Subscriber Subscriber
+		Topic      string
+		Reply      chan<- error
+		entry
+	}
+	Leave struct {
+		Subscriber Subscriber
+		Topic      string
+		Reply      chan<- error
+		entry
+	}
+	// Broadcast sends a frame to every member of Topic but Except. The zero values mean everybody.
+	Broadcast struct {
+		Frame  *Frame
+		Topic  string
+		Except Subscriber
+		audience
+	}
+	// Publish does that in every hub on the same Redis channel; without Redis it is Broadcast.
 	// Reply, which may be nil, gets nil or the reason why it was delivered locally only, within 2 s and, if the hub takes it
 	// by then, when the frame has been admitted to the hub's Gate; ErrTimeout or ErrHubStopped: nobody gets it.
 	Publish struct {
-		Frame *Frame
-		Reply chan<- error
+		Frame  *Frame
+		Topic  string
+		Except Subscriber
+		Reply  chan<- error
 	}
+	// DisconnectUser closes all connections of User in every hub on the same Redis channel, with Code and Text, and for Lockout
+	// lets that user in nowhere. Reply, which may be nil, gets how many it closed here.
+	DisconnectUser struct {
+		User    string
+		Code    uint16
+		Text    string
+		Lockout time.Duration
+		Reply   chan<- UserDisconnected
+	}
+	// Topics asks for the names of the topics that somebody is in.
+	Topics struct{ Reply chan<- []string }
 	// Subscribe asks for what others publish, until the matching Unsubscribe. Without Redis it does nothing.
 	Subscribe struct{}
 	// Unsubscribe takes one Subscribe back.
@@ -64,6 +97,13 @@ type (
 	Tree struct{ Reply chan<- []string }
 )
 
+// UserDisconnected answers DisconnectUser when Redis has the order, or within 2 s. Err says why other instances may not have it:
+// they get it when the link is back.
+type UserDisconnected struct {
+	Count int
+	Err   error
+}
+
 // To any actor of the tree, from tests and operators: it panics with Reason, and its supervisor acts.
 type Crash struct{ Reason any }
 
@@ -72,6 +112,8 @@ func (*Forget) IgnoreDeadLetterLogging() {}
 
 func (*Register) Op() Op   { return OpRegister }
 func (*Unregister) Op() Op { return OpUnregister }
+func (*Join) Op() Op       { return OpJoin }
+func (*Leave) Op() Op      { return OpLeave }
 func (*Broadcast) Op() Op  { return OpBroadcast }
 
 // To connections.
@@ -110,9 +152,11 @@ func (*Left) IgnoreDeadLetterLogging() {}
 // To a connection, through its Outbox.
 type (
 	// Close, from Outbox.Close: write what is queued, tell the peer why, end. What takes longer than Deadline is cut
-	// off; a zero Deadline means the connection's own write wait.
+	// off; a zero Deadline means the connection's own write wait. Why: Code and Text, or those of Reason if Code is 0.
 	Close struct {
 		Reason   Reason
+		Code     uint16
+		Text     string
 		Deadline time.Time
 	}
 	// Abort, from Outbox.Abort when the drain timeout is over: end now.
@@ -121,6 +165,29 @@ type (
 
 // To connections, from a connection's actor: a message of the peer's was refused, since it has more bytes than Limit.
 type Oversized struct{ Limit int64 }
+
+// To the child that links the hub to Redis.
+type (
+	// Interest, from the Roll: somebody is in Topic now, or nobody is any more.
+	Interest struct {
+		Topic  string
+		Wanted bool
+	}
+	// Announce, from connections: tell the other hubs on the channel. Reply, which may be nil, gets nil when Redis has it, else why
+	// not, within 2 s.
+	Announce struct {
+		Payload []byte
+		Reply   chan<- error
+	}
+)
+
+// To connections, from the child that links the hub to Redis.
+type (
+	// Announced: a hub on the channel, this one perhaps, has announced something.
+	Announced struct{ Payload []byte }
+	// Announcing: from now on what others announce comes; what they announced before may have been missed.
+	Announcing struct{}
+)
 
 // To each child of the hub, from the hub when it stops: finish what you have accepted, by Deadline at the latest; then
 // send on Done. Children are asked one after the other, last started first. At Limit nobody waits for them any more.
@@ -137,6 +204,12 @@ type (
 	Disconnected struct {
 		Member
 		Reason Reason
+	}
+	// Received: a client has sent a message, which is Data. It goes to the hub's Received PID, not to Events, from the connection.
+	Received struct {
+		Subscriber Subscriber
+		Binary     bool
+		Data       []byte
 	}
 	// Dropped: an episode in which a member's queue was full has ended; it cost Count messages.
 	Dropped struct {

@@ -17,6 +17,10 @@ const (
 	ReasonRefused                    // the hub had no place for it in time
 	ReasonSlow                       // it did not keep up, and is to be disconnected for that
 	ReasonUnserved                   // it was accepted, and nobody reads from it or writes to it
+	ReasonDisconnected               // the program ended it, or all of its user's, with a code of its own
+	ReasonReplaced                   // its user has as many connections as may be, and opened another
+	ReasonExpired                    // who it was let in for is not to be any more
+	ReasonRate                       // it sent more messages than it may
 )
 
 type wording struct {
@@ -38,6 +42,10 @@ var reasons = [...]wording{
 	ReasonRefused:      {"refused", 1013, "try again later"},
 	ReasonSlow:         {"slow consumer", 1013, "slow consumer"},
 	ReasonUnserved:     {"not served", 1011, "internal error"},
+	ReasonDisconnected: {"disconnected", 1000, ""},
+	ReasonReplaced:     {"replaced", 4002, "replaced"},
+	ReasonExpired:      {"expired", 4001, "expired"},
+	ReasonRate:         {"too many messages", 1008, "too many messages"},
 }
 
 func (r Reason) String() string { return r.at().name }
@@ -53,4 +61,12 @@ func (r Reason) at() wording {
 		return reasons[r]
 	}
 	return reasons[ReasonCrashed]
+}
+
+// Why is the close code and the text that the peer is told.
+func (m *Close) Why() (code uint16, text string) {
+	if m.Code != 0 {
+		return m.Code, m.Text
+	}
+	return m.Reason.Code(), m.Reason.Text()
 }

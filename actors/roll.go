@@ -2,9 +2,9 @@ package actors
 
 import "sync"
 
-// Roll is who is subscribed to a hub by the word of its callers. A subscriber is on it, and counted, from the moment its
-// registration was admitted at the Gate until its unregistration was, or its end began, whatever the registry and the
-// connection's actor have yet to do about that.
+// Roll is who is subscribed to a hub, and to which topics, by the word of its callers. A subscriber is on it, and counted, from the
+// moment its registration was admitted at the Gate until its unregistration was, or its end began, whatever the registry and the
+// connection's actor have yet to do about that; and likewise in a topic.
 //
 // It also has the Outbox of every foreign subscriber, which begins with the registration. Its methods may be called from any
 // goroutine; a nil Roll notes nothing.
@@ -17,30 +17,36 @@ type Roll struct {
 	count    int
 	reserved int // places for subscribers that are about to be registered
 	foreign  map[Subscriber]*Outbox
+	topics   map[string]*Topic // that somebody is in
+	users    userRoll
 }
 
 // NewRoll makes the roll of the hub behind link. Reserve lets in up to capacity subscribers (0: any number); up to queueSize
 // messages wait for a foreign one.
 func NewRoll(link *Link, capacity, queueSize int) *Roll {
-	return &Roll{link: link, capacity: capacity, queueSize: queueSize, foreign: map[Subscriber]*Outbox{}}
+	return &Roll{link: link, capacity: capacity, queueSize: queueSize, foreign: map[Subscriber]*Outbox{}, topics: map[string]*Topic{}}
 }
 
-// Reserve keeps a place for a subscriber that is about to come; false means that there is none left. Each place is taken by a
-// registration with Reserved, or given back with Unreserve.
-func (r *Roll) Reserve() bool {
+// Reserve keeps a place for a subscriber that is about to come, of that user ("": of nobody in particular). Each place is taken by a
+// registration with Reserved, or given back with Unreserve. Else the error is ErrTooManySubscribers, ErrTooManyConnections or ErrLockedOut.
+func (r *Roll) Reserve(user string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.capacity > 0 && r.reserved+r.count >= r.capacity {
-		return false
+		return ErrTooManySubscribers
+	}
+	if err := r.users.reserve(user, r.link.MaxPerUser); err != nil {
+		return err
 	}
 	r.reserved++
-	return true
+	return nil
 }
 
 // Unreserve gives a place back.
-func (r *Roll) Unreserve() {
+func (r *Roll) Unreserve(user string) {
 	r.mu.Lock()
 	r.reserved--
+	r.users.unreserve(user)
 	r.mu.Unlock()
 }
 
@@ -58,14 +64,38 @@ func (r *Roll) Count() int {
 type entry struct {
 	own    *Outbox // of a subscriber that has one, of whatever hub
 	outbox *Outbox // that this hub posts to
+	topics []*Topic
+}
+
+// audience is what it adds to a broadcast.
+type audience struct {
+	topic  *Topic
+	except entry
 }
 
 // Outbox is where the subscriber gets its broadcasts from, once the gate has admitted it; foreign says that it is no connection
-// of this hub, but has an actor that calls its Send and Close.
+// of this hub, but has an actor that calls its Send and Close. Topics are those it is in from the first moment.
 func (m *Register) Outbox() (box *Outbox, foreign bool) { return m.outbox, m.outbox != m.own }
+func (m *Register) InTopics() []*Topic                  { return m.topics }
 
 // Outbox is the same of one that is to go; nil if it was unknown when the gate admitted that.
 func (m *Unregister) Outbox() *Outbox { return m.outbox }
+
+// Membership is whose place in what a Join or Leave is about, once the gate has admitted it; a nil Topic: it was in none of that name.
+func (m *Join) Membership() (*Outbox, *Topic)  { return m.outbox, m.topics[0] }
+func (m *Leave) Membership() (*Outbox, *Topic) { return m.outbox, m.topics[0] }
+
+// Audience is who a broadcast is for, once the gate has admitted it: everybody, those in topic, or nobody; but for one of them.
+func (m *Broadcast) Audience() Audience {
+	return Audience{Topic: m.topic, Nobody: m.Topic != "" && m.topic == nil, Except: m.except.outbox}
+}
+
+// Audience is who a broadcast is for. The zero Audience is everybody.
+type Audience struct {
+	Topic  *Topic  // nil: the whole hub
+	Nobody bool    // is in the topic
+	Except *Outbox // nil: there is no exception
+}
 
 // look finds a subscriber's own outbox. That may be user code, so nothing is locked.
 func (r *Roll) look(op Operation) {
@@ -79,41 +109,94 @@ func (r *Roll) look(op Operation) {
 		e, sub = &m.entry, m.Subscriber
 	case *Unregister:
 		e, sub = &m.entry, m.Subscriber
-	default:
-		return
+	case *Join:
+		e, sub = &m.entry, m.Subscriber
+	case *Leave:
+		e, sub = &m.entry, m.Subscriber
+	case *Broadcast:
+		if m.Except == nil {
+			return
+		}
+		e, sub = &m.except, m.Except
 	}
 	if c, ok := sub.(Connection); ok {
 		_ = Fence("Outbox", func() { e.own = c.Outbox() })
 	}
 }
 
-// note is called with each operation that is admitted, in order and with the gate locked.
-func (r *Roll) note(op Operation) {
+// note is called with each operation that is to be admitted, in order and with the gate locked. With an error it must not be.
+func (r *Roll) note(op Operation) error {
 	if r == nil {
-		return
+		return nil
 	}
 	switch m := op.(type) {
 	case *Register:
-		reserved := m.Reserved
-		if m.own != nil && m.own.At(r.link.Connections) {
-			m.outbox = m.own
-			m.outbox.enroll(m.Subscriber, &reserved)
-		} else {
-			m.outbox = r.enrollForeign(m.Subscriber, m.own, &reserved)
-		}
-		if reserved { // it was counted already, or has ended
-			r.Unreserve()
-		}
+		return r.noteRegister(m)
 	case *Unregister:
-		if m.outbox = m.own; m.own == nil || !m.own.At(r.link.Connections) {
-			r.mu.Lock()
-			m.outbox = r.foreign[m.Subscriber]
-			r.mu.Unlock()
-		}
-		if m.outbox != nil {
+		if m.outbox = r.find(m.own, m.Subscriber); m.outbox != nil {
 			m.outbox.strikeOff()
 		}
+	case *Join:
+		if m.outbox = r.find(m.own, m.Subscriber); m.outbox == nil {
+			return ErrNotRegistered
+		}
+		t, err := m.outbox.enrollIn(m.Topic)
+		m.topics = []*Topic{t}
+		return err
+	case *Leave:
+		if m.outbox = r.find(m.own, m.Subscriber); m.outbox == nil {
+			return ErrNotRegistered
+		}
+		t, err := m.outbox.strikeOffFrom(m.Topic)
+		m.topics = []*Topic{t}
+		return err
+	case *Broadcast:
+		if m.Topic != "" {
+			m.topic = r.topic(m.Topic)
+		}
+		if m.Except != nil {
+			m.except.outbox = r.find(m.except.own, m.Except)
+		}
 	}
+	return nil
+}
+
+// find is the outbox of a subscriber that this hub posts to; nil: it does not know the subscriber.
+func (r *Roll) find(own *Outbox, sub Subscriber) *Outbox {
+	if own != nil && own.At(r.link.Connections) {
+		return own
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.foreign[sub]
+}
+
+func (r *Roll) noteRegister(m *Register) error {
+	reserved := m.Reserved
+	if m.own != nil && m.own.At(r.link.Connections) {
+		m.outbox = m.own
+		if err := r.admit(m.own.User()); err != nil {
+			return err
+		}
+		m.outbox.enroll(m.Subscriber, &reserved)
+		r.makeRoom(m.own.User())
+	} else {
+		m.outbox = r.enrollForeign(m.Subscriber, m.own, &reserved)
+	}
+	if user := m.outbox.User(); user != "" {
+		if t, err := m.outbox.enrollIn(UserTopic(user)); err == nil {
+			m.topics = append(m.topics, t)
+		}
+	}
+	for _, name := range m.Topics {
+		if t, err := m.outbox.enrollIn(name); err == nil { // else it has ended; names and number were checked
+			m.topics = append(m.topics, t)
+		}
+	}
+	if reserved { // it was counted already, or has ended
+		r.Unreserve(m.outbox.User())
+	}
+	return nil
 }
 
 // enrollForeign returns the outbox of a foreign subscriber, which is made when there is none. It ends with own, the subscriber's
@@ -148,20 +231,28 @@ func (r *Roll) foreigner(sub Subscriber) (box *Outbox, fresh bool) {
 	return box, true
 }
 
-// add counts a subscriber, who takes a place that was reserved, or one more.
-func (r *Roll) add(reserved bool) {
+// add counts a subscriber, who takes a place that was reserved, or one more. The lock of box is held.
+func (r *Roll) add(box *Outbox, reserved bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
+	if user := box.user(); user != "" {
+		box.rare.ofUser = r.users.add(user, box)
+	}
 	if reserved {
 		r.reserved--
+		r.users.unreserve(box.user())
 	}
 }
 
-// remove takes a subscriber off.
+// remove takes a subscriber off. The lock of box is held.
 func (r *Roll) remove(sub Subscriber, box *Outbox) {
 	r.mu.Lock()
 	r.count--
+	if user := box.user(); user != "" {
+		r.users.remove(user, box.rare.ofUser)
+		box.rare.ofUser = nil
+	}
 	r.mu.Unlock()
 	r.forget(sub, box)
 }

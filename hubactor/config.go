@@ -26,6 +26,13 @@ type Config struct {
 	// MaxSubscribers bounds how many subscribers Accept and AcceptSSE let in. <= 0: no bound. What is registered by other
 	// ways counts, and is not refused.
 	MaxSubscribers int
+	// MaxTopics bounds how many topics one subscriber may be in, but for its user's own. <= 0: actors.DefaultMaxTopics (128).
+	MaxTopics int
+	// MaxPerUser bounds how many connections one user may have in this hub.
+	MaxPerUser actors.UserLimit
+	// UserLockout is how long a user is kept out whom actors.DisconnectUser has disconnected. 0: actors.DefaultUserLockout (10 s);
+	// negative: not at all.
+	UserLockout time.Duration
 	// DrainTimeout bounds how long a stop takes. <= 0: actors.DefaultDrainTimeout (5 s).
 	DrainTimeout time.Duration
 
@@ -50,6 +57,8 @@ type Config struct {
 
 	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, Subscribed), beside the callbacks.
 	Events *actor.PID
+	// Received gets what clients send, as *actors.Received, beside their handlers.
+	Received *actor.PID
 	// Logger gets warnings and errors, on a goroutine of its own. nil: slog.Default().
 	Logger *slog.Logger
 	// Redis makes the spec of the child that links the hub to Redis, as redisactor.Spec does; nil: no Redis.
@@ -66,6 +75,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.DrainTimeout <= 0 {
 		c.DrainTimeout = actors.DefaultDrainTimeout
+	}
+	if c.UserLockout == 0 {
+		c.UserLockout = actors.DefaultUserLockout
 	}
 	c.DrainTimeout = min(c.DrainTimeout, 365*24*time.Hour) // adding to it must not overflow
 	c.Logger = actors.NewLog(c.Logger)

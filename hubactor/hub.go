@@ -1,6 +1,7 @@
 package hubactor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,6 +115,14 @@ func (h *hub) Receive(ctx actor.Context) {
 		if actors.CheckSubscriber(m.Subscriber) == nil {
 			h.submit(ctx, m)
 		}
+	case *actors.Join:
+		h.membership(ctx, m, m.Subscriber, m.Topic, m.Reply)
+	case *actors.Leave:
+		h.membership(ctx, m, m.Subscriber, m.Topic, m.Reply)
+	case *actors.DisconnectUser:
+		ctx.Send(h.link.Connections, m)
+	case *actors.Topics:
+		answer(m.Reply, h.link.Roll.Topics())
 	case *actors.Broadcast:
 		if m.Frame == nil {
 			h.cfg.Logger.Warn("wskit: broadcast without a frame ignored")
@@ -168,6 +177,7 @@ func (h *hub) start(ctx actor.Context) {
 		Goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
 		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
+		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
 	}
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)
@@ -219,12 +229,25 @@ func (h *hub) register(ctx actor.Context, m *actors.Register) {
 	h.submit(ctx, m)
 }
 
-func (h *hub) submit(ctx actor.Context, op actors.Operation) {
+// membership is for a Join or Leave.
+func (h *hub) membership(ctx actor.Context, op actors.Operation, sub actors.Subscriber, topic string, reply chan<- error) {
+	if err := cmp.Or(actors.CheckSubscriber(sub), actors.CheckTopic(topic)); err != nil {
+		h.cfg.Logger.Warn("wskit: "+op.Op().String()+" ignored", "error", err)
+		answer(reply, err)
+		return
+	}
+	h.admit(ctx, op, reply)
+}
+
+func (h *hub) submit(ctx actor.Context, op actors.Operation) { h.admit(ctx, op, nil) }
+
+func (h *hub) admit(ctx actor.Context, op actors.Operation, reply chan<- error) {
 	root := ctx.ActorSystem().Root
 	h.link.Gate.Submit(op, h.cfg.ChannelTimeout, func(err error) {
 		if errors.Is(err, actors.ErrTimeout) {
 			root.Send(h.link.Listener, &timedOut{op.Op()})
 		}
+		answer(reply, err)
 	})
 }
 
@@ -234,7 +257,7 @@ func (h *hub) publish(ctx actor.Context, m *actors.Publish) {
 		return
 	}
 	if m.Frame != nil {
-		h.submit(ctx, &actors.Broadcast{Frame: m.Frame})
+		h.submit(ctx, &actors.Broadcast{Frame: m.Frame, Topic: m.Topic, Except: m.Except})
 	}
 	answer(m.Reply, nil)
 }

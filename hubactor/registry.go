@@ -1,17 +1,20 @@
 package hubactor
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 )
 
-// registry knows the members and fans broadcasts out to their outboxes. It runs no user code and waits for nobody.
+// registry knows the members, and the topics they are in, and fans broadcasts out to their outboxes. It runs no user code and waits for nobody.
 type registry struct {
 	cfg     Config
 	link    *actors.Link
 	frames  []*actors.Frame // broadcasts that go out at the next fanOut
+	to      actors.Audience // of all of these
+	seating actors.Seating  // of this incarnation
 	ahead   int             // messages posted since connections were last known to have had their turn
 	bytes   int             // of payload, of these
 	events  int             // sent to the listener since it was last known to have seen them all
@@ -45,6 +48,10 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.link.Gate.Leave(op.Op())
 	}
 	if m, ok := ctx.Message().(*actors.Broadcast); ok {
+		if to := m.Audience(); to != r.to {
+			r.fanOut(ctx)
+			r.to = to
+		}
 		if r.frames = append(r.frames, m.Frame); len(r.frames) == 1 {
 			ctx.Send(ctx.Self(), fanOut{})
 		}
@@ -61,6 +68,14 @@ func (r *registry) Receive(ctx actor.Context) {
 		}
 	case *actors.Left:
 		r.remove(ctx, m.Member)
+	case *actors.Join:
+		if box, topic := m.Membership(); r.index[box] != nil {
+			r.seating.Join(box, topic)
+		}
+	case *actors.Leave:
+		if box, topic := m.Membership(); topic != nil && r.index[box] != nil {
+			r.seating.Leave(box, topic)
+		}
 	case *actors.Drain:
 		r.removeAll(ctx, m.Deadline)
 		m.Done <- struct{}{}
@@ -73,9 +88,13 @@ func (r *registry) Receive(ctx actor.Context) {
 	}
 }
 
-// fanOut gives every member the broadcasts taken so far: in bundles, so that each member is visited once for many of them.
+// fanOut gives those they are for the broadcasts taken so far: in bundles, so that each member is visited once for many of them.
 func (r *registry) fanOut(ctx actor.Context) {
-	for rest := r.frames; len(rest) > 0; {
+	rest := r.frames
+	if r.frames = nil; r.to.Nobody {
+		return
+	}
+	for len(rest) > 0 {
 		var f *actors.Frame
 		f, rest = actors.Bundle(rest)
 		if r.ahead+f.Count() > maxAhead {
@@ -83,11 +102,24 @@ func (r *registry) fanOut(ctx actor.Context) {
 			r.ahead, r.bytes = 0, 0
 		}
 		r.ahead, r.bytes = r.ahead+f.Count(), r.bytes+f.Len()
-		for _, each := range r.members {
+		r.post(f)
+	}
+}
+
+func (r *registry) post(f *actors.Frame) {
+	if r.to.Topic != nil {
+		for box := range r.seating.Members(r.to.Topic) {
+			if box != r.to.Except {
+				box.PostUserMessage(f)
+			}
+		}
+		return
+	}
+	for _, each := range r.members {
+		if each.Outbox != r.to.Except {
 			each.Outbox.PostUserMessage(f)
 		}
 	}
-	r.frames = nil
 }
 
 // pace lets the connections' actors have their turn.
@@ -140,12 +172,17 @@ func (r *registry) rebuild(ctx actor.Context) {
 	for !ok && r.haveConnections() {
 		list, ok = await(reply)
 	}
+	r.seating = actors.Seating(seatings.Add(1))
 	r.members = make([]*member, 0, len(list))
 	r.index = make(map[*actors.Outbox]*member, len(list))
 	for _, each := range list {
 		r.add(each)
+		r.seating.Resume(each.Outbox)
 	}
 }
+
+// seatings numbers incarnations of registries.
+var seatings atomic.Uint64
 
 func (r *registry) haveConnections() bool {
 	_, there := r.link.System.ProcessRegistry.Get(r.link.Connections)
@@ -155,6 +192,7 @@ func (r *registry) haveConnections() bool {
 func (r *registry) register(ctx actor.Context, m *actors.Register) {
 	box, foreign := m.Outbox()
 	if r.index[box] != nil {
+		r.seat(box, m)
 		return
 	}
 	if foreign {
@@ -166,8 +204,16 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 	r.tell(ctx, &actors.Connected{Member: joined})
 	box.SetJoined(true)
 	r.add(joined)
+	r.seat(box, m)
 	if box.Reason() != actors.ReasonNone { // it has come and gone already
 		r.remove(ctx, joined)
+	}
+}
+
+// seat gives who was registered the topics that came along.
+func (r *registry) seat(box *actors.Outbox, m *actors.Register) {
+	for _, topic := range m.InTopics() {
+		r.seating.Join(box, topic)
 	}
 }
 
@@ -188,6 +234,7 @@ func (r *registry) remove(ctx actor.Context, m actors.Member) {
 		r.members[last] = nil
 		r.members = r.members[:last]
 		delete(r.index, m.Outbox)
+		r.seating.LeaveAll(m.Outbox)
 		if last == 0 {
 			r.members, r.index = nil, map[*actors.Outbox]*member{} // maps keep the room of their busiest hour
 		}

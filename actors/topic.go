@@ -1,0 +1,381 @@
+package actors
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxName is how many bytes the name of a topic, or the id of a user, may have.
+const maxName = 255
+
+// userMark begins the name of a user's own topic. No name that CheckTopic lets through has it.
+const userMark = "\x00"
+
+// CheckTopic reports what is wrong with the name of a topic, or the id of a user: they are 1 to 255 bytes of UTF-8 without control
+// characters. The error is ErrInvalidTopic.
+func CheckTopic(name string) error {
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return ErrInvalidTopic
+	}
+	return nil
+}
+
+// UserTopic is the name, in messages, of the topic that all connections of a user are in. It is no name that CheckTopic would let
+// through.
+func UserTopic(id string) string { return userMark + id }
+
+// TopicUser is whose own topic one of that name is.
+func TopicUser(topic string) (id string, ok bool) { return strings.CutPrefix(topic, userMark) }
+
+// Topic is a part of a hub's subscribers, for as long as anybody is in it.
+type Topic struct {
+	name  string
+	count int // by the word of callers; the Roll's lock
+
+	// The registry's alone.
+	incarnation uint64
+	members     []topicMember
+}
+
+// topicMember is one place in a topic.
+type topicMember struct {
+	box  *Outbox
+	seat int32 // of box's
+}
+
+// seat is one topic that an Outbox is in, by the word of callers (enrolled) or by what the registry has come to (joined). It stays
+// where it is until the registry moves it.
+type seat struct {
+	topic            *Topic
+	at               int32 // in the topic's members; the registry's alone
+	enrolled, joined bool
+}
+
+// seats are the topics of one Outbox, guarded by its lock.
+type seats struct {
+	list     []seat
+	index    map[*Topic]int32 // nil while the list is short
+	enrolled int              // in topics that count
+}
+
+// maxScan is how many seats are looked through without an index.
+const maxScan = 64
+
+func (s *seats) find(t *Topic) int32 {
+	if s.index != nil {
+		if i, ok := s.index[t]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range s.list {
+		if s.list[i].topic == t {
+			return int32(i)
+		}
+	}
+	return -1
+}
+
+// add returns the seat in t, which is made if there is none.
+func (s *seats) add(t *Topic) int32 {
+	if i := s.find(t); i >= 0 {
+		return i
+	}
+	s.list = append(s.list, seat{topic: t})
+	i := int32(len(s.list) - 1)
+	if s.index != nil {
+		s.index[t] = i
+	} else if len(s.list) > maxScan {
+		s.index = make(map[*Topic]int32, len(s.list))
+		for i := range s.list {
+			s.index[s.list[i].topic] = int32(i)
+		}
+	}
+	return i
+}
+
+// remove takes seat i out; the last takes its place. Only the registry does that.
+func (s *seats) remove(i int32) {
+	last := int32(len(s.list) - 1)
+	if s.index != nil {
+		delete(s.index, s.list[i].topic)
+	}
+	if i != last {
+		moved := s.list[last]
+		s.list[i] = moved
+		if s.index != nil {
+			s.index[moved.topic] = i
+		}
+		if moved.joined {
+			moved.topic.members[moved.at].seat = i
+		}
+	}
+	s.list[last] = seat{}
+	if s.list = s.list[:last]; last == 0 {
+		s.list, s.index = nil, nil
+	}
+}
+
+// seats are made when they are first needed. The lock is held.
+func (o *Outbox) seats() *seats {
+	r := o.rarely()
+	if r.seats == nil {
+		r.seats = new(seats)
+	}
+	return r.seats
+}
+
+// enrollIn notes that a Join was admitted, or a Register with that topic. The error is ErrNotRegistered or ErrTooManyTopics.
+func (o *Outbox) enrollIn(name string) (*Topic, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.enrolled {
+		return nil, ErrNotRegistered
+	}
+	s, roll := o.seats(), o.link.Roll
+	if t := roll.topic(name); t != nil {
+		if i := s.find(t); i >= 0 && s.list[i].enrolled {
+			return t, nil
+		}
+	}
+	_, own := TopicUser(name)
+	if !own && s.enrolled >= o.link.maxTopics() {
+		return nil, ErrTooManyTopics
+	}
+	t := roll.enter(name)
+	s.list[s.add(t)].enrolled = true
+	if !own {
+		s.enrolled++
+	}
+	return t, nil
+}
+
+// strikeOffFrom notes that a Leave was admitted. A nil Topic: there was nothing to leave.
+func (o *Outbox) strikeOffFrom(name string) (*Topic, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.enrolled {
+		return nil, ErrNotRegistered
+	}
+	s, roll := o.seats(), o.link.Roll
+	t := roll.topic(name)
+	if t == nil {
+		return nil, nil
+	}
+	i := s.find(t)
+	if i < 0 || !s.list[i].enrolled {
+		return nil, nil
+	}
+	s.list[i].enrolled = false
+	s.enrolled--
+	roll.exit(t)
+	return t, nil
+}
+
+// strikeOffTopics is for the end, or an unregistration. The lock is held.
+func (o *Outbox) strikeOffTopics() {
+	if o.rare == nil || o.rare.seats == nil {
+		return
+	}
+	s := o.rare.seats
+	for i := range s.list {
+		if s.list[i].enrolled {
+			s.list[i].enrolled = false
+			o.link.Roll.exit(s.list[i].topic)
+		}
+	}
+	s.enrolled = 0
+}
+
+// Seating is what the registry knows of topics. It is one incarnation's, and so are the members that topics have by it.
+type Seating uint64
+
+// Members yields who is in t.
+func (n Seating) Members(t *Topic) func(yield func(*Outbox) bool) {
+	return func(yield func(*Outbox) bool) {
+		if t.incarnation != uint64(n) {
+			return
+		}
+		for i := range t.members {
+			if !yield(t.members[i].box) {
+				return
+			}
+		}
+	}
+}
+
+// Join makes o a member of t, if it is none.
+func (n Seating) Join(o *Outbox, t *Topic) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.seats()
+	i := s.add(t)
+	if !s.list[i].joined {
+		s.list[i].joined = true
+		n.place(o, i)
+	}
+}
+
+// place puts o, which has taken its seat i, among the members of the topic. The lock is held.
+func (n Seating) place(o *Outbox, i int32) {
+	t := o.rare.seats.list[i].topic
+	if t.incarnation != uint64(n) { // whoever was in it by the incarnation before comes again
+		t.incarnation, t.members = uint64(n), nil
+	}
+	o.rare.seats.list[i].at = int32(len(t.members))
+	t.members = append(t.members, topicMember{o, i})
+}
+
+// Leave undoes Join.
+func (n Seating) Leave(o *Outbox, t *Topic) {
+	o.mu.Lock()
+	s := o.seats()
+	i := s.find(t)
+	if i < 0 {
+		o.mu.Unlock()
+		return
+	}
+	left := s.list[i]
+	if s.list[i].joined = false; !s.list[i].enrolled {
+		s.remove(i)
+	}
+	o.mu.Unlock()
+	n.displace(left)
+}
+
+// LeaveAll undoes each Join of o, which is no member of the hub any more.
+func (n Seating) LeaveAll(o *Outbox) {
+	o.mu.Lock()
+	if o.rare == nil || o.rare.seats == nil {
+		o.mu.Unlock()
+		return
+	}
+	list := o.rare.seats.list
+	o.strikeOffTopics()
+	o.rare.seats = nil
+	o.mu.Unlock()
+	for _, left := range list {
+		n.displace(left)
+	}
+}
+
+// displace takes who had that seat from the members of its topic; the last takes the place.
+func (n Seating) displace(left seat) {
+	t := left.topic
+	if !left.joined || t.incarnation != uint64(n) {
+		return
+	}
+	last := len(t.members) - 1
+	moved := t.members[last]
+	t.members[last] = topicMember{}
+	t.members = t.members[:last]
+	if int(left.at) == last {
+		return
+	}
+	t.members[left.at] = moved
+	moved.box.mu.Lock()
+	moved.box.rare.seats.list[moved.seat].at = left.at
+	moved.box.mu.Unlock()
+}
+
+// Resume takes the seats again that o had by the incarnation before.
+func (n Seating) Resume(o *Outbox) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rare == nil || o.rare.seats == nil {
+		return
+	}
+	for i := range o.rare.seats.list {
+		if o.rare.seats.list[i].joined {
+			n.place(o, int32(i))
+		}
+	}
+}
+
+// topic is the one of that name that somebody is in; nil: nobody is.
+func (r *Roll) topic(name string) *Topic {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.topics[name]
+}
+
+// enter counts one more in the topic of that name.
+func (r *Roll) enter(name string) *Topic {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.topics[name]
+	if t == nil {
+		t = &Topic{name: name}
+		r.topics[name] = t
+		r.interest(name, true)
+	}
+	t.count++
+	return t
+}
+
+// exit counts one less.
+func (r *Roll) exit(t *Topic) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t.count--; t.count > 0 {
+		return
+	}
+	delete(r.topics, t.name)
+	if len(r.topics) == 0 {
+		r.topics = map[string]*Topic{} // maps keep the room of their busiest hour
+	}
+	r.interest(t.name, false)
+}
+
+// interest tells the link to Redis what to be subscribed to. The lock is held: it hears of it in order.
+func (r *Roll) interest(topic string, wanted bool) {
+	if r.link.Redis != nil {
+		r.link.System.Root.Send(r.link.Redis, &Interest{Topic: topic, Wanted: wanted})
+	}
+}
+
+// CountIn is how many subscribers are in the topic of that name.
+func (r *Roll) CountIn(topic string) int {
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.topics[topic]; t != nil {
+		return t.count
+	}
+	return 0
+}
+
+// Topics are the names of the topics that somebody is in, but for users' own, in no particular order.
+func (r *Roll) Topics() []string {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names := make([]string, 0, len(r.topics))
+	for name := range r.topics {
+		if _, own := TopicUser(name); !own {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// TopicsOf are the names of the topics that a subscriber's Outbox is in, but for its user's own, in no particular order.
+func (o *Outbox) TopicsOf() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rare == nil || o.rare.seats == nil {
+		return nil
+	}
+	var names []string
+	for _, s := range o.rare.seats.list {
+		if _, own := TopicUser(s.topic.name); s.enrolled && !own {
+			names = append(names, s.topic.name)
+		}
+	}
+	return names
+}
