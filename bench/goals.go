@@ -34,6 +34,9 @@ var goals = []goal{
 	newGoal("allocations per delivery, WebSocket, burst", "burst/allocs@1000<=0.05"),
 	newGoal("allocations per delivery, SSE, single", "wskit-sse:single/allocs@1000<=0.05"),
 	newGoal("allocations per delivery, SSE, burst", "wskit-sse:burst/allocs@1000<=0.05"),
+	newGoal("CPU per delivery, a topic of 1,000 members over the hub", "wskit-topic:single@1000<=1.05*wskit"),
+	newGoal("", "wskit-topic:burst@1000<=1.05*wskit"),
+	newGoal("CPU per delivery, 10,000 topics of 10 members in turn", "wskit-topics:topics@1000<=gorilla-topics"),
 	newGoal("publishes per second", "wskit-publish:publish>=4*publish-each"),
 	newGoal("CPU per delivery, compressed, burst of 64, 1,000 connections", "wskit-deflate:burst-text@1000<=2*wskit"),
 }

@@ -24,6 +24,7 @@ type load struct {
 	want     atomic.Int64  // messages after which reached is signalled
 	reached  chan struct{}
 	latency  atomic.Pointer[histogram]
+	some     atomic.Bool  // messages are not for everybody
 	disorder atomic.Int64 // messages that were not the next one due
 	closing  atomic.Bool
 	gone     atomic.Int64 // connections that ended, or brought what they should not
@@ -129,6 +130,7 @@ func (l *load) begin(first uint32) {
 	l.first.Store(first)
 	l.got.Store(0)
 	l.want.Store(0)
+	l.some.Store(false)
 	l.disorder.Store(0)
 	l.latency.Store(&histogram{})
 }

@@ -21,8 +21,9 @@ const (
 
 // body is what a message looks like.
 type body struct {
-	size int  // bytes
-	text bool // events in place of dots
+	size   int  // bytes
+	text   bool // events in place of dots
+	topics bool // to a topic each, in turn, and not to everybody
 }
 
 // newMessage makes a message of b.size bytes, at least minMessage.

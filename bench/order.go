@@ -13,8 +13,11 @@ type order struct {
 
 const orderLen = 4 + 4 + 4 + 8
 
-// textBit, in the size, asks for text.
-const textBit = 1 << 31
+// Bits in the size: text in the body, and messages to topics.
+const (
+	textBit   = 1 << 31
+	topicsBit = 1 << 30
+)
 
 func (o order) encode() []byte {
 	b := make([]byte, orderLen)
@@ -23,6 +26,9 @@ func (o order) encode() []byte {
 	size := uint32(o.body.size)
 	if o.body.text {
 		size |= textBit
+	}
+	if o.body.topics {
+		size |= topicsBit
 	}
 	binary.LittleEndian.PutUint32(b[8:], size)
 	binary.LittleEndian.PutUint64(b[12:], uint64(o.stamp))
@@ -34,7 +40,7 @@ func decodeOrder(b *[orderLen]byte) order {
 	return order{
 		first: binary.LittleEndian.Uint32(b[:]),
 		n:     binary.LittleEndian.Uint32(b[4:]),
-		body:  body{size: int(size &^ textBit), text: size&textBit != 0},
+		body:  body{size: int(size &^ (textBit | topicsBit)), text: size&textBit != 0, topics: size&topicsBit != 0},
 		stamp: int64(binary.LittleEndian.Uint64(b[12:])),
 	}
 }

@@ -178,7 +178,8 @@ func (p *peer) readFrom(bytes int) error {
 	return err
 }
 
-// take looks for messages in a piece of payload. Each connection has to get every message once and in order.
+// take looks for messages in a piece of payload. Each connection has to get every message that is for it once and in order. How many
+// of those that are for some are for this one, the total tells.
 func (p *peer) take(data []byte) {
 	for {
 		rest, number, stamp, ok := p.scan.next(data)
@@ -190,7 +191,7 @@ func (p *peer) take(data []byte) {
 		if number < first {
 			continue // of an earlier measurement
 		}
-		if number != max(p.next, first) {
+		if due := max(p.next, first); number != due && !(p.load.some.Load() && number > due) {
 			p.load.disorder.Add(1)
 		}
 		p.next = number + 1

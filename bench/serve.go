@@ -46,8 +46,13 @@ func serve(name string) {
 			return
 		}
 		o := decodeOrder(&raw)
-		for i := range o.n {
-			srv.broadcast(newMessage(o.first+i, o.stamp, o.body))
+		for number := o.first; number != o.first+o.n; number++ {
+			m := newMessage(number, o.stamp, o.body)
+			if o.body.topics {
+				srv.(topical).send(int(number%topics), m)
+			} else {
+				srv.broadcast(m)
+			}
 		}
 	}
 }

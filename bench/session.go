@@ -156,10 +156,15 @@ func (s *session) castAt(n int, b body, stamp int64) error {
 // rounds casts batches of n, each when the one before has arrived everywhere, until the time or the count is reached.
 func (s *session) rounds(ctx context.Context, n int, b body, d time.Duration, atLeast int) error {
 	const atMost = 20_000
+	each := len(s.load.peers)
+	if b.topics {
+		each = topicMembers
+	}
 	s.load.begin(s.number)
+	s.load.some.Store(b.topics)
 	start := time.Now()
 	for i := 0; i < atMost && (i < atLeast || time.Since(start) < d); i++ {
-		s.load.want.Add(int64(n * len(s.load.peers)))
+		s.load.want.Add(int64(n * each))
 		if err := s.cast(n, b); err != nil {
 			return err
 		}

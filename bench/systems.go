@@ -36,6 +36,31 @@ type server interface {
 	count() int
 }
 
+// topical is a server with topics, numbered from 0, and these many of them when it has topicConns connections. It says which
+// connections are in which: see topicsOf.
+type topical interface {
+	server
+	send(topic int, data []byte)
+}
+
+const (
+	topics       = 10_000
+	topicConns   = 1000
+	topicMembers = 10 // of each topic
+	perConn      = topics * topicMembers / topicConns
+)
+
+// topicsOf yields the topics that connection i is in, in the order of their coming: neighbours are in the same.
+func topicsOf(i int) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		for t := i % topicConns / topicMembers; t < topics; t += topicConns / topicMembers {
+			if !yield(t) {
+				return
+			}
+		}
+	}
+}
+
 // Names that reports and checks refer to.
 const (
 	ours        = "wskit"
@@ -45,6 +70,9 @@ const (
 	oursSSE     = "wskit-sse"
 	oursHijack  = "wskit-sse-hijack"
 	oursPublish = "wskit-publish"
+	oursTopic   = "wskit-topic"
+	oursTopics  = "wskit-topics"
+	topicLoop   = "gorilla-topics"
 	floorName   = "floor"
 	textbook    = "textbook"
 	gorillaName = "gorilla"
@@ -77,6 +105,12 @@ var systems = []system{
 		only: variantScenarios, conns: variantConns},
 	{name: textbookSSE, proto: sse, how: "net/http, 256-slot channel per client, Fprintf and Flush per message", open: openTextbookSSE},
 	{name: "go-sse", proto: sse, how: "tmaxmax/go-sse with its default provider", open: openGoSSE},
+	{name: oursTopic, how: "Accept and two pumps, everybody in one topic, to which is broadcast", open: openWskitTopic,
+		only: []string{"single", "burst"}, conns: thousand},
+	{name: oursTopics, how: "Accept and two pumps, each connection in 100 topics", open: openWskitTopics,
+		only: []string{"idle", "topics"}, conns: thousand},
+	{name: topicLoop, how: "gorilla/websocket, a loop of WriteMessage over the members of a topic", open: openGorillaTopics,
+		only: []string{"topics"}, conns: thousand, reference: topicLoop},
 	{name: oursPublish, how: "BroadcastEvent on a hub with Redis", open: openWskitPublish,
 		only: []string{"publish"}, reference: plainName},
 	{name: plainName, how: "go-redis, one Publish call per event", open: openPlainPublish,

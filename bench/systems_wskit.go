@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"net/http"
+	"strconv"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
@@ -14,6 +16,12 @@ type wskitServer struct {
 	accept func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub)
 }
 
+// Servers with topics: one for everybody, and many.
+type (
+	wskitTopic  struct{ wskitServer }
+	wskitTopics struct{ wskitServer }
+)
+
 func newWskit(accept func(http.ResponseWriter, *http.Request, *wskit.Hub), opts ...wskit.HubOption) server {
 	s := &wskitServer{hub: wskit.NewHub(opts...), accept: accept}
 	go s.hub.Run(context.Background())
@@ -24,10 +32,43 @@ func (s *wskitServer) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.acce
 func (s *wskitServer) broadcast(data []byte)                            { s.hub.Broadcast(data) }
 func (s *wskitServer) count() int                                       { return s.hub.SubscriberCount() }
 
+func (s *wskitTopic) broadcast(data []byte) { s.hub.Topic(everybody).Broadcast(data) }
+
+func (s *wskitTopics) send(topic int, data []byte) { s.hub.Topic(topicNames[topic]).Broadcast(data) }
+
+const everybody = "everybody"
+
+func openWskitTopic() server {
+	s := &wskitTopic{wskitServer{hub: wskit.NewHub(), accept: withPumps(nil, wskit.WithTopics(everybody))}}
+	go s.hub.Run(context.Background())
+	return s
+}
+
+var topicNames = func() (names [topics]string) {
+	for t := range names {
+		names[t] = "topic:" + strconv.Itoa(t)
+	}
+	return names
+}()
+
+func openWskitTopics() server {
+	var came atomic.Int64
+	s := &wskitTopics{wskitServer{hub: wskit.NewHub()}}
+	s.accept = func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub) {
+		var names []string
+		for t := range topicsOf(int(came.Add(1) - 1)) {
+			names = append(names, topicNames[t])
+		}
+		withPumps(nil, wskit.WithTopics(names...))(w, r, hub)
+	}
+	go s.hub.Run(context.Background())
+	return s
+}
+
 // withPumps accepts as every program of v0.3 does.
-func withPumps(accept *websocket.AcceptOptions) func(http.ResponseWriter, *http.Request, *wskit.Hub) {
+func withPumps(accept *websocket.AcceptOptions, opts ...wskit.ClientOption) func(http.ResponseWriter, *http.Request, *wskit.Hub) {
 	return func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub) {
-		client, err := wskit.Accept(r.Context(), w, r, hub, accept)
+		client, err := wskit.Accept(r.Context(), w, r, hub, accept, opts...)
 		if err != nil {
 			return // answered already
 		}
