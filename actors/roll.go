@@ -18,6 +18,7 @@ type Roll struct {
 	reserved int // places for subscribers that are about to be registered
 	foreign  map[Subscriber]*Outbox
 	topics   map[string]*Topic // that somebody is in
+	busiest  int               // how many topics they were, since the map is as it is
 	users    userRoll
 }
 

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"maps"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -298,7 +299,7 @@ func (n Seating) displace(o *Outbox, left seat) {
 	}
 }
 
-// leastRoom is for how many members a topic keeps room, once it had them.
+// leastRoom is for how many members a topic, and for how many topics a Roll keeps room, once it had them.
 const leastRoom = 64
 
 // Resume takes the seats again that o had by the incarnation before.
@@ -333,6 +334,7 @@ func (r *Roll) enter(name string) *Topic {
 		r.interest(name, true)
 	}
 	t.count++
+	r.busiest = max(r.busiest, len(r.topics))
 	return t
 }
 
@@ -344,8 +346,10 @@ func (r *Roll) exit(t *Topic) {
 		return
 	}
 	delete(r.topics, t.name)
-	if len(r.topics) == 0 {
-		r.topics = map[string]*Topic{} // maps keep the room of their busiest hour
+	if n := len(r.topics); r.busiest > leastRoom && n < r.busiest/4 { // maps keep the room of their busiest hour
+		rest := make(map[string]*Topic, n)
+		maps.Copy(rest, r.topics)
+		r.topics, r.busiest = rest, n
 	}
 	r.interest(t.name, false)
 }
