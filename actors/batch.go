@@ -69,7 +69,7 @@ func (o *Outbox) prepare(f *Frame) {
 	if o.holding {
 		q = o.held
 	}
-	wanted := o.reason == ReasonNone && (o.fits(q, f) || o.bound.Overflow == DropOldest && o.fits(nil, f))
+	wanted := o.reason == ReasonNone && (o.fits(q, f) || o.overflow == DropOldest && o.fits(nil, f))
 	o.mu.Unlock()
 	if wanted {
 		o.encode(f)

@@ -36,13 +36,13 @@ func (o *Outbox) push(q **Batch, f *Frame) bool {
 			ok = o.reason == ReasonNone && o.push(q, part) && ok
 		}
 		return ok
-	case o.bound.Overflow == Disconnect:
+	case o.overflow == Disconnect:
 		o.drop(f)
 		o.dropAll(&o.queue)
 		o.dropAll(&o.held)
 		o.close(&Close{Reason: ReasonSlow})
 		return false
-	case o.bound.Overflow == DropOldest && o.fits(nil, f):
+	case o.overflow == DropOldest && o.fits(nil, f):
 		o.makeRoom(*q, f)
 	default:
 		o.drop(f)
@@ -60,7 +60,7 @@ func (o *Outbox) fits(b *Batch, f *Frame) bool {
 	if b != nil {
 		count, bytes = b.Count, b.Bytes
 	}
-	return count+f.Count() <= o.bound.Messages && (o.bound.Bytes == 0 || bytes+f.Len() <= o.bound.Bytes)
+	return count+f.Count() <= int(o.maxFrames) && (o.maxBytes == 0 || bytes+f.Len() <= o.maxBytes)
 }
 
 // makeRoom drops from the front of b until f fits. That it then does is no end of the episode.

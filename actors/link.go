@@ -40,6 +40,20 @@ func (l *Link) maxTopics() int {
 	return l.MaxTopics
 }
 
+// CheckTopics reports what is wrong with names as the topics that one subscriber is to be in from its first moment: ErrInvalidTopic or
+// ErrTooManyTopics. A name that comes twice counts twice.
+func (l *Link) CheckTopics(names []string) error {
+	if len(names) > l.maxTopics() {
+		return ErrTooManyTopics
+	}
+	for _, name := range names {
+		if err := CheckTopic(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ResolveLink asks the hub actor at pid for its Link. A hub that is not there, or does not answer for the channel timeout, is
 // as good as stopped, and so is the Link of it.
 func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {

@@ -1,9 +1,6 @@
 package actors
 
 import (
-	"container/list"
-	"time"
-
 	"github.com/asynkron/protoactor-go/actor"
 )
 
@@ -11,15 +8,10 @@ import (
 
 // rare is what few outboxes have at a time.
 type rare struct {
-	cut       func()        // frees an actor that a write blocks
-	released  chan struct{} // closed when nothing is held any more; nil while nobody waits for that
-	quiet     func()        // to be called when the message that is being handled has been
-	followers []*Outbox     // that end with this one
-	ending    []func()      // to be called when the end begins
-	seats     *seats        // topics that it is in
-	userID    string        // whose connection it is
-	since     time.Time     // and since when
-	ofUser    *list.Element // among the connections of that user
+	cut      func()         // frees an actor that a write blocks
+	released chan struct{}  // closed when nothing is held any more; nil while nobody waits for that
+	quiet    func()         // to be called when the message that is being handled has been
+	ending   []func(Reason) // to be called when the end begins
 }
 
 // end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.
@@ -31,23 +23,21 @@ func (o *Outbox) end(r Reason) {
 	}
 	o.unenroll()
 	if o.rare != nil {
-		for _, f := range o.rare.followers {
-			f.Close(&Close{Reason: r})
-		}
-		o.rare.followers = nil
 		for _, fn := range o.rare.ending {
-			fn()
+			fn(r)
 		}
 		o.rare.ending = nil
 	}
 }
 
 // OnEnd has fn called when the end begins, or now if it has begun: with the outbox locked, so fn must neither block nor use it.
-func (o *Outbox) OnEnd(fn func()) {
+func (o *Outbox) OnEnd(fn func()) { o.atEnd(func(Reason) { fn() }) }
+
+func (o *Outbox) atEnd(fn func(Reason)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.reason != ReasonNone {
-		fn()
+		fn(o.reason)
 		return
 	}
 	r := o.rarely()
@@ -65,22 +55,24 @@ func (o *Outbox) At(connections *actor.PID) bool {
 }
 
 // enroll counts the outbox's subscriber, who was registered as sub, if it is not closed; it reports that. reserved says that a
-// place is kept for it, which this takes. What the hub sends is held back from now on if it greets who comes.
-func (o *Outbox) enroll(sub Subscriber, reserved *bool) (open bool) {
+// place is kept for it, which this takes. What the hub sends is held back from now on if it greets who comes. The error is ErrLockedOut.
+func (o *Outbox) enroll(sub Subscriber, reserved *bool) (open bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.reason != ReasonNone {
-		return false
+		return false, nil
 	}
 	if !o.enrolled {
+		if err := o.link.Roll.add(o, *reserved); err != nil {
+			return true, err
+		}
 		o.enrolled = true
-		o.link.Roll.add(o, *reserved)
 		*reserved = false
 		if !o.joined {
 			o.owner, o.holding = sub, o.link.Greets
 		}
 	}
-	return true
+	return true, nil
 }
 
 // strikeOff undoes enroll: an unregistration was admitted.
@@ -99,16 +91,7 @@ func (o *Outbox) unenroll() {
 }
 
 // follow has f end when o does.
-func (o *Outbox) follow(f *Outbox) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.reason != ReasonNone {
-		f.Close(&Close{Reason: o.reason})
-		return
-	}
-	r := o.rarely()
-	r.followers = append(r.followers, f)
-}
+func (o *Outbox) follow(f *Outbox) { o.atEnd(func(r Reason) { f.Close(&Close{Reason: r}) }) }
 
 // rarely is where rare things are. The lock is held.
 func (o *Outbox) rarely() *rare {

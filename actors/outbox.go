@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"math"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -21,9 +22,11 @@ type Outbox struct {
 	control []any
 	system  []any
 
-	bound     Bound
 	onDrop    func(Subscriber, *Frame) // nil: nobody is told
 	dropped   int                      // in the current episode
+	maxBytes  int                      // these three are the Bound
+	maxFrames int32
+	overflow  Overflow
 	reason    Reason
 	enrolled  bool // on its hub's Roll
 	holding   bool
@@ -37,7 +40,9 @@ type Outbox struct {
 
 	link  *Link // of the hub whose connections run the actor; nil: it is nobody's
 	owner Subscriber
-	rare  *rare // nil while there is nothing in it
+	rare  *rare   // nil while there is nothing in it
+	seats *seats  // nil: it is in no topic
+	user  *ofUser // nil: nobody's in particular
 
 	encode func(*Frame) []byte // what the actor asks of a frame; nil: nothing that takes making
 
@@ -51,8 +56,7 @@ func NewOutbox(limit int) *Outbox { return NewBoundOutbox(Bound{Messages: limit}
 
 // NewBoundOutbox makes an outbox that is paused until Resume.
 func NewBoundOutbox(b Bound) *Outbox {
-	b.Messages = max(b.Messages, 1)
-	return &Outbox{bound: b, paused: true}
+	return &Outbox{maxFrames: int32(min(max(b.Messages, 1), math.MaxInt32)), maxBytes: b.Bytes, overflow: b.Overflow, paused: true}
 }
 
 // Send queues a message for this connection alone. It passes broadcasts that are held back.

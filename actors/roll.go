@@ -18,6 +18,7 @@ type Roll struct {
 	reserved int // places for subscribers that are about to be registered
 	foreign  map[Subscriber]*Outbox
 	topics   map[string]*Topic // that somebody is in
+	busiest  int               // how many topics they were, since the map is as it is
 	users    userRoll
 }
 
@@ -69,8 +70,8 @@ type entry struct {
 
 // audience is what it adds to a broadcast.
 type audience struct {
-	topic  *Topic
-	except entry
+	topic          *Topic
+	except, exempt *Outbox // who is left out: its own outbox, and the one that this hub posts to
 }
 
 // Outbox is where the subscriber gets its broadcasts from, once the gate has admitted it; foreign says that it is no connection
@@ -87,7 +88,7 @@ func (m *Leave) Membership() (*Outbox, *Topic) { return m.outbox, m.topics[0] }
 
 // Audience is who a broadcast is for, once the gate has admitted it: everybody, those in topic, or nobody; but for one of them.
 func (m *Broadcast) Audience() Audience {
-	return Audience{Topic: m.topic, Nobody: m.Topic != "" && m.topic == nil, Except: m.except.outbox}
+	return Audience{Topic: m.topic, Nobody: m.Topic != "" && m.topic == nil, Except: m.exempt}
 }
 
 // Audience is who a broadcast is for. The zero Audience is everybody.
@@ -102,25 +103,25 @@ func (r *Roll) look(op Operation) {
 	if r == nil {
 		return
 	}
-	var e *entry
+	var own **Outbox
 	var sub Subscriber
 	switch m := op.(type) {
 	case *Register:
-		e, sub = &m.entry, m.Subscriber
+		own, sub = &m.own, m.Subscriber
 	case *Unregister:
-		e, sub = &m.entry, m.Subscriber
+		own, sub = &m.own, m.Subscriber
 	case *Join:
-		e, sub = &m.entry, m.Subscriber
+		own, sub = &m.own, m.Subscriber
 	case *Leave:
-		e, sub = &m.entry, m.Subscriber
+		own, sub = &m.own, m.Subscriber
 	case *Broadcast:
 		if m.Except == nil {
 			return
 		}
-		e, sub = &m.except, m.Except
+		own, sub = &m.except, m.Except
 	}
 	if c, ok := sub.(Connection); ok {
-		_ = Fence("Outbox", func() { e.own = c.Outbox() })
+		_ = Fence("Outbox", func() { *own = c.Outbox() })
 	}
 }
 
@@ -155,7 +156,7 @@ func (r *Roll) note(op Operation) error {
 			m.topic = r.topic(m.Topic)
 		}
 		if m.Except != nil {
-			m.except.outbox = r.find(m.except.own, m.Except)
+			m.exempt = r.find(m.except, m.Except)
 		}
 	}
 	return nil
@@ -175,10 +176,9 @@ func (r *Roll) noteRegister(m *Register) error {
 	reserved := m.Reserved
 	if m.own != nil && m.own.At(r.link.Connections) {
 		m.outbox = m.own
-		if err := r.admit(m.own.User()); err != nil {
+		if _, err := m.outbox.enroll(m.Subscriber, &reserved); err != nil {
 			return err
 		}
-		m.outbox.enroll(m.Subscriber, &reserved)
 		r.makeRoom(m.own.User())
 	} else {
 		m.outbox = r.enrollForeign(m.Subscriber, m.own, &reserved)
@@ -207,7 +207,7 @@ func (r *Roll) enrollForeign(sub Subscriber, own *Outbox, reserved *bool) *Outbo
 		if fresh && own != nil {
 			own.follow(box)
 		}
-		if box.enroll(sub, reserved) {
+		if open, _ := box.enroll(sub, reserved); open { // it is nobody's in particular, so nobody is locked out
 			return box
 		}
 		if fresh {
@@ -231,27 +231,32 @@ func (r *Roll) foreigner(sub Subscriber) (box *Outbox, fresh bool) {
 	return box, true
 }
 
-// add counts a subscriber, who takes a place that was reserved, or one more. The lock of box is held.
-func (r *Roll) add(box *Outbox, reserved bool) {
+// add counts a subscriber, who takes a place that was reserved, or one more; unless its user was locked out meanwhile, which it
+// sees if Disconnect has not seen the connection. The lock of box is held.
+func (r *Roll) add(box *Outbox, reserved bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.count++
-	if user := box.user(); user != "" {
-		box.rare.ofUser = r.users.add(user, box)
+	if box.user != nil {
+		if r.users.lockedOut(box.user.id) {
+			return ErrLockedOut
+		}
+		box.user.at = r.users.add(box.user.id, box)
 	}
+	r.count++
 	if reserved {
 		r.reserved--
-		r.users.unreserve(box.user())
+		r.users.unreserve(box.userID())
 	}
+	return nil
 }
 
 // remove takes a subscriber off. The lock of box is held.
 func (r *Roll) remove(sub Subscriber, box *Outbox) {
 	r.mu.Lock()
 	r.count--
-	if user := box.user(); user != "" {
-		r.users.remove(user, box.rare.ofUser)
-		box.rare.ofUser = nil
+	if box.user != nil {
+		r.users.remove(box.user.id, box.user.at)
+		box.user.at = nil
 	}
 	r.mu.Unlock()
 	r.forget(sub, box)

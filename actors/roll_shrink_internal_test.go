@@ -27,7 +27,7 @@ func TestARollThatEverybodyHasLeftIsSmallAgain(t *testing.T) {
 		for i := range crowd {
 			v := &passerby{i}
 			boxes[v], _ = r.foreigner(v)
-			r.add(NewOutbox(1), false)
+			_ = r.add(NewOutbox(1), false)
 		}
 		for v, box := range boxes {
 			r.remove(v, box)

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"maps"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -52,17 +53,20 @@ type seat struct {
 	enrolled, joined bool
 }
 
-// seats are the topics of one Outbox, guarded by its lock.
+// seats are the topics of one Outbox, guarded by its lock. Most are in few, and there may be very many of them: what can be counted
+// is not kept.
 type seats struct {
-	list     []seat
-	index    map[*Topic]int32 // nil while the list is short
-	enrolled int              // in topics that count
+	list  []seat
+	index map[*Topic]int32 // nil while the list is short
 }
 
 // maxScan is how many seats are looked through without an index.
 const maxScan = 64
 
 func (s *seats) find(t *Topic) int32 {
+	if s == nil {
+		return -1
+	}
 	if s.index != nil {
 		if i, ok := s.index[t]; ok {
 			return i
@@ -112,18 +116,37 @@ func (s *seats) remove(i int32) {
 		}
 	}
 	s.list[last] = seat{}
-	if s.list = s.list[:last]; last == 0 {
-		s.list, s.index = nil, nil
-	}
+	s.list = s.list[:last]
 }
 
-// seats are made when they are first needed. The lock is held.
-func (o *Outbox) seats() *seats {
-	r := o.rarely()
-	if r.seats == nil {
-		r.seats = new(seats)
+// counted is how many topics an outbox is in that count, by the word of callers.
+func (s *seats) counted() (n int) {
+	for i := range s.list {
+		if s.list[i].enrolled {
+			if _, own := TopicUser(s.list[i].topic.name); !own {
+				n++
+			}
+		}
 	}
-	return r.seats
+	return n
+}
+
+// full reports whether an outbox is in as many topics as it may be. Nothing is counted while it cannot be.
+func (s *seats) full(limit int) bool { return s != nil && len(s.list) >= limit && s.counted() >= limit }
+
+// addSeat returns the seat in t, which is made if there is none. The lock is held.
+func (o *Outbox) addSeat(t *Topic) int32 {
+	if o.seats == nil {
+		o.seats = new(seats)
+	}
+	return o.seats.add(t)
+}
+
+// removeSeat takes seat i out. The lock is held. Only the registry does that.
+func (o *Outbox) removeSeat(i int32) {
+	if o.seats.remove(i); len(o.seats.list) == 0 {
+		o.seats = nil
+	}
 }
 
 // enrollIn notes that a Join was admitted, or a Register with that topic. The error is ErrNotRegistered or ErrTooManyTopics.
@@ -133,21 +156,18 @@ func (o *Outbox) enrollIn(name string) (*Topic, error) {
 	if !o.enrolled {
 		return nil, ErrNotRegistered
 	}
-	s, roll := o.seats(), o.link.Roll
+	roll := o.link.Roll
 	if t := roll.topic(name); t != nil {
-		if i := s.find(t); i >= 0 && s.list[i].enrolled {
+		if i := o.seats.find(t); i >= 0 && o.seats.list[i].enrolled {
 			return t, nil
 		}
 	}
-	_, own := TopicUser(name)
-	if !own && s.enrolled >= o.link.maxTopics() {
+	if _, own := TopicUser(name); !own && o.seats.full(o.link.maxTopics()) {
 		return nil, ErrTooManyTopics
 	}
 	t := roll.enter(name)
-	s.list[s.add(t)].enrolled = true
-	if !own {
-		s.enrolled++
-	}
+	i := o.addSeat(t)
+	o.seats.list[i].enrolled = true
 	return t, nil
 }
 
@@ -158,34 +178,31 @@ func (o *Outbox) strikeOffFrom(name string) (*Topic, error) {
 	if !o.enrolled {
 		return nil, ErrNotRegistered
 	}
-	s, roll := o.seats(), o.link.Roll
+	roll := o.link.Roll
 	t := roll.topic(name)
 	if t == nil {
 		return nil, nil
 	}
-	i := s.find(t)
-	if i < 0 || !s.list[i].enrolled {
+	i := o.seats.find(t)
+	if i < 0 || !o.seats.list[i].enrolled {
 		return nil, nil
 	}
-	s.list[i].enrolled = false
-	s.enrolled--
+	o.seats.list[i].enrolled = false
 	roll.exit(t)
 	return t, nil
 }
 
 // strikeOffTopics is for the end, or an unregistration. The lock is held.
 func (o *Outbox) strikeOffTopics() {
-	if o.rare == nil || o.rare.seats == nil {
+	if o.seats == nil {
 		return
 	}
-	s := o.rare.seats
-	for i := range s.list {
-		if s.list[i].enrolled {
-			s.list[i].enrolled = false
-			o.link.Roll.exit(s.list[i].topic)
+	for i := range o.seats.list {
+		if s := &o.seats.list[i]; s.enrolled {
+			s.enrolled = false
+			o.link.Roll.exit(s.topic)
 		}
 	}
-	s.enrolled = 0
 }
 
 // Seating is what the registry knows of topics. It is one incarnation's, and so are the members that topics have by it.
@@ -209,85 +226,91 @@ func (n Seating) Members(t *Topic) func(yield func(*Outbox) bool) {
 func (n Seating) Join(o *Outbox, t *Topic) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := o.seats()
-	i := s.add(t)
-	if !s.list[i].joined {
-		s.list[i].joined = true
+	i := o.addSeat(t)
+	if s := &o.seats.list[i]; !s.joined {
+		s.joined = true
 		n.place(o, i)
 	}
 }
 
 // place puts o, which has taken its seat i, among the members of the topic. The lock is held.
 func (n Seating) place(o *Outbox, i int32) {
-	t := o.rare.seats.list[i].topic
+	s := &o.seats.list[i]
+	t := s.topic
 	if t.incarnation != uint64(n) { // whoever was in it by the incarnation before comes again
 		t.incarnation, t.members = uint64(n), nil
 	}
-	o.rare.seats.list[i].at = int32(len(t.members))
+	s.at = int32(len(t.members))
 	t.members = append(t.members, topicMember{o, i})
 }
 
 // Leave undoes Join.
 func (n Seating) Leave(o *Outbox, t *Topic) {
 	o.mu.Lock()
-	s := o.seats()
-	i := s.find(t)
+	i := o.seats.find(t)
 	if i < 0 {
 		o.mu.Unlock()
 		return
 	}
-	left := s.list[i]
-	if s.list[i].joined = false; !s.list[i].enrolled {
-		s.remove(i)
+	s := &o.seats.list[i]
+	left := *s
+	if s.joined = false; !s.enrolled {
+		o.removeSeat(i)
 	}
 	o.mu.Unlock()
-	n.displace(left)
+	n.displace(o, left)
 }
 
 // LeaveAll undoes each Join of o, which is no member of the hub any more.
 func (n Seating) LeaveAll(o *Outbox) {
 	o.mu.Lock()
-	if o.rare == nil || o.rare.seats == nil {
+	if o.seats == nil {
 		o.mu.Unlock()
 		return
 	}
-	list := o.rare.seats.list
 	o.strikeOffTopics()
-	o.rare.seats = nil
+	list := o.seats.list
+	o.seats = nil
 	o.mu.Unlock()
 	for _, left := range list {
-		n.displace(left)
+		n.displace(o, left)
 	}
 }
 
-// displace takes who had that seat from the members of its topic; the last takes the place.
-func (n Seating) displace(left seat) {
+// displace takes o, which had that seat, from the members of its topic; the last takes the place. One that had ended when this
+// incarnation began has no place by it, whatever its seat says.
+func (n Seating) displace(o *Outbox, left seat) {
 	t := left.topic
-	if !left.joined || t.incarnation != uint64(n) {
+	if !left.joined || t.incarnation != uint64(n) || int(left.at) >= len(t.members) || t.members[left.at].box != o {
 		return
 	}
 	last := len(t.members) - 1
 	moved := t.members[last]
 	t.members[last] = topicMember{}
 	t.members = t.members[:last]
-	if int(left.at) == last {
-		return
+	if int(left.at) != last {
+		t.members[left.at] = moved
+		moved.box.mu.Lock()
+		moved.box.seats.list[moved.seat].at = left.at
+		moved.box.mu.Unlock()
 	}
-	t.members[left.at] = moved
-	moved.box.mu.Lock()
-	moved.box.rare.seats.list[moved.seat].at = left.at
-	moved.box.mu.Unlock()
+	if c := cap(t.members); c > leastRoom && last < c/4 { // slices keep the room of their busiest hour
+		t.members = append(make([]topicMember, 0, c/2), t.members...)
+	}
 }
+
+// leastRoom is for how many members a topic, and for how many topics a Roll keeps room, once it had them.
+const leastRoom = 64
 
 // Resume takes the seats again that o had by the incarnation before.
 func (n Seating) Resume(o *Outbox) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.rare == nil || o.rare.seats == nil {
+	if o.seats == nil {
 		return
 	}
-	for i := range o.rare.seats.list {
-		if o.rare.seats.list[i].joined {
+	for i := range o.seats.list {
+		if o.seats.list[i].joined {
 			n.place(o, int32(i))
 		}
 	}
@@ -311,6 +334,7 @@ func (r *Roll) enter(name string) *Topic {
 		r.interest(name, true)
 	}
 	t.count++
+	r.busiest = max(r.busiest, len(r.topics))
 	return t
 }
 
@@ -322,8 +346,10 @@ func (r *Roll) exit(t *Topic) {
 		return
 	}
 	delete(r.topics, t.name)
-	if len(r.topics) == 0 {
-		r.topics = map[string]*Topic{} // maps keep the room of their busiest hour
+	if n := len(r.topics); r.busiest > leastRoom && n < r.busiest/4 { // maps keep the room of their busiest hour
+		rest := make(map[string]*Topic, n)
+		maps.Copy(rest, r.topics)
+		r.topics, r.busiest = rest, n
 	}
 	r.interest(t.name, false)
 }
@@ -368,11 +394,11 @@ func (r *Roll) Topics() []string {
 func (o *Outbox) TopicsOf() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.rare == nil || o.rare.seats == nil {
+	if o.seats == nil {
 		return nil
 	}
 	var names []string
-	for _, s := range o.rare.seats.list {
+	for _, s := range o.seats.list {
 		if _, own := TopicUser(s.topic.name); s.enrolled && !own {
 			names = append(names, s.topic.name)
 		}

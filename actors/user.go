@@ -12,6 +12,13 @@ type userRoll struct {
 	locked map[string]time.Time // until when
 }
 
+// ofUser is what an Outbox knows of its user.
+type ofUser struct {
+	id    string
+	since time.Time     // when that was said
+	at    *list.Element // among the connections of that user, while it is on the roll
+}
+
 type user struct {
 	boxes    list.List // of *Outbox, those that came first in front
 	reserved int
@@ -95,20 +102,6 @@ func (u *userRoll) lock(id string, until time.Time) {
 	}
 }
 
-// admit reports whether a connection of that user may be registered: it was reserved a place before it was known that the user is
-// locked out, perhaps.
-func (r *Roll) admit(user string) error {
-	if user == "" {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.users.lockedOut(user) {
-		return ErrLockedOut
-	}
-	return nil
-}
-
 // makeRoom closes the oldest connections of a user who has more than may be. It may be called with the gate locked.
 func (r *Roll) makeRoom(user string) {
 	limit := r.link.MaxPerUser
@@ -168,8 +161,7 @@ func (r *Roll) Users() []string {
 // SetUser says whose connection this is. It is called before the outbox is shared.
 func (o *Outbox) SetUser(id string) {
 	if id != "" {
-		r := o.rarely()
-		r.userID, r.since = id, time.Now()
+		o.user = &ofUser{id: id, since: time.Now()}
 	}
 }
 
@@ -177,22 +169,22 @@ func (o *Outbox) SetUser(id string) {
 func (o *Outbox) User() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.user()
+	return o.userID()
 }
 
-func (o *Outbox) user() string {
-	if o.rare == nil {
+func (o *Outbox) userID() string {
+	if o.user == nil {
 		return ""
 	}
-	return o.rare.userID
+	return o.user.id
 }
 
 // Since is when SetUser was called.
 func (o *Outbox) Since() time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.rare == nil {
+	if o.user == nil {
 		return time.Time{}
 	}
-	return o.rare.since
+	return o.user.since
 }

@@ -222,7 +222,7 @@ func (h *hub) awake() {
 }
 
 func (h *hub) register(ctx actor.Context, m *actors.Register) {
-	if err := actors.CheckSubscriber(m.Subscriber); err != nil {
+	if err := cmp.Or(actors.CheckSubscriber(m.Subscriber), h.link.CheckTopics(m.Topics)); err != nil {
 		h.cfg.Logger.Warn("wskit: register ignored", "error", err)
 		return
 	}

@@ -90,8 +90,8 @@ func (r *registry) Receive(ctx actor.Context) {
 
 // fanOut gives those they are for the broadcasts taken so far: in bundles, so that each member is visited once for many of them.
 func (r *registry) fanOut(ctx actor.Context) {
-	rest := r.frames
-	if r.frames = nil; r.to.Nobody {
+	rest, to := r.frames, r.to
+	if r.frames, r.to = nil, (actors.Audience{}); to.Nobody {
 		return
 	}
 	for len(rest) > 0 {
@@ -102,21 +102,21 @@ func (r *registry) fanOut(ctx actor.Context) {
 			r.ahead, r.bytes = 0, 0
 		}
 		r.ahead, r.bytes = r.ahead+f.Count(), r.bytes+f.Len()
-		r.post(f)
+		r.post(f, to)
 	}
 }
 
-func (r *registry) post(f *actors.Frame) {
-	if r.to.Topic != nil {
-		for box := range r.seating.Members(r.to.Topic) {
-			if box != r.to.Except {
+func (r *registry) post(f *actors.Frame, to actors.Audience) {
+	if to.Topic != nil {
+		for box := range r.seating.Members(to.Topic) {
+			if box != to.Except {
 				box.PostUserMessage(f)
 			}
 		}
 		return
 	}
 	for _, each := range r.members {
-		if each.Outbox != r.to.Except {
+		if each.Outbox != to.Except {
 			each.Outbox.PostUserMessage(f)
 		}
 	}
@@ -234,11 +234,11 @@ func (r *registry) remove(ctx actor.Context, m actors.Member) {
 		r.members[last] = nil
 		r.members = r.members[:last]
 		delete(r.index, m.Outbox)
-		r.seating.LeaveAll(m.Outbox)
 		if last == 0 {
 			r.members, r.index = nil, map[*actors.Outbox]*member{} // maps keep the room of their busiest hour
 		}
 	}
+	r.seating.LeaveAll(m.Outbox) // also of one that had gone when this registry began
 	if m.Outbox.SetJoined(false) {
 		root, listener := r.link.System.Root, r.link.Listener
 		event := &actors.Disconnected{Member: m, Reason: m.Outbox.Reason()}

@@ -1,0 +1,57 @@
+package hubactor_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/hubactor"
+)
+
+// bytesPerMembership is the most of heap that a membership may cost, the topic included.
+const bytesPerMembership = 100
+
+func TestAMembershipCostsAtMost100BytesOfHeap(t *testing.T) {
+	const members = 100_000
+	h := spawn(t, hubactor.Config{})
+	marks := newSub()
+	h.admit(&actors.Register{Subscriber: marks, Topics: []string{"marks"}})
+	all := make([]*conn, members)
+	for i := range all {
+		all[i] = &conn{box: actors.NewOutbox(1)}
+		all[i].box.SetHome(h.link, all[i])
+		h.admit(&actors.Register{Subscriber: all[i]})
+	}
+	settled := 0
+	heap := func() int64 {
+		h.admit(&actors.Broadcast{Frame: actors.NewFrame([]byte("mark")), Topic: "marks"})
+		settled++
+		marks.got.await(t, settled)
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for _, topics := range []int{1, 10_000} {
+		name := func(i int) string { return fmt.Sprint("room:", i%topics) }
+		before := heap()
+		for i, c := range all {
+			h.admit(&actors.Join{Subscriber: c, Topic: name(i)})
+		}
+		within := heap()
+		if each := (within - before) / members; each > bytesPerMembership {
+			t.Errorf("%d topics of %d members: %d bytes of heap a membership", topics, members/topics, each)
+		} else {
+			t.Logf("%d topics of %d members: %d bytes of heap a membership", topics, members/topics, each)
+		}
+		for i, c := range all {
+			h.admit(&actors.Leave{Subscriber: c, Topic: name(i)})
+		}
+		if left := heap() - before; left > 256<<10 {
+			t.Errorf("%d KB of %d topics are left when all have left them", left>>10, topics)
+		}
+	}
+	runtime.KeepAlive(all)
+}
