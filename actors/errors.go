@@ -16,6 +16,8 @@ var (
 	ErrTimeout = errors.New("wskit: timed out waiting for the hub's queue")
 	// ErrTooManySubscribers: the hub has as many subscribers as it may have.
 	ErrTooManySubscribers = errors.New("wskit: too many subscribers")
+	// ErrInvalidArgument: an argument is nil that must not be, or out of its range.
+	ErrInvalidArgument = errors.New("wskit: invalid argument")
 	// ErrNotRegistered: the subscriber is not one of the hub's, or not any more.
 	ErrNotRegistered = errors.New("wskit: subscriber is not registered")
 	// ErrInvalidTopic: the name of a topic, or the id of a user, is not 1 to 255 bytes of UTF-8 without control characters.

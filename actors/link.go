@@ -33,7 +33,8 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 }
 
-func (l *Link) maxTopics() int {
+// TopicLimit is how many topics one subscriber may be in.
+func (l *Link) TopicLimit() int {
 	if l.MaxTopics <= 0 {
 		return DefaultMaxTopics
 	}

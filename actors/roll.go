@@ -176,6 +176,7 @@ func (r *Roll) noteRegister(m *Register) error {
 	if m.own != nil && m.own.At(r.link.Connections) {
 		m.outbox = m.own
 		if err := r.admit(m.own.User()); err != nil {
+			m.own.Close(&Close{Reason: ReasonDisconnected})
 			return err
 		}
 		m.outbox.enroll(m.Subscriber, &reserved)

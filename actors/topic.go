@@ -140,7 +140,7 @@ func (o *Outbox) enrollIn(name string) (*Topic, error) {
 		}
 	}
 	_, own := TopicUser(name)
-	if !own && s.enrolled >= o.link.maxTopics() {
+	if !own && s.enrolled >= o.link.TopicLimit() {
 		return nil, ErrTooManyTopics
 	}
 	t := roll.enter(name)
