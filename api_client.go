@@ -257,11 +257,14 @@ func newClientConfig(opts []ClientOption) *clientactor.Config {
 	}
 }
 
-func (c *Client) handler() func([]byte) {
+func (c *Client) handler() func(binary bool, data []byte) error {
 	if c.hub.onMessage == nil {
 		return nil
 	}
-	return func(data []byte) { c.hub.onMessage(c, data) }
+	return func(_ bool, data []byte) error {
+		c.hub.onMessage(c, data)
+		return nil
+	}
 }
 
 func (c *Client) adopt() {
