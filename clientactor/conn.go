@@ -21,6 +21,8 @@ type Config struct {
 	PingInterval   time.Duration
 	MaxMessageSize int64        // bytes of one incoming message; negative: no limit
 	Queue          actors.Bound // of what waits for the peer
+	Rate           float64      // messages a second that are read; <= 0: no limit
+	Burst          int          // how many may come at once; < 1: one
 }
 
 // Conn is one WebSocket connection. Its methods may be called from any goroutine.
@@ -54,8 +56,9 @@ type ending struct {
 
 // rare is what few connections have.
 type rare struct {
-	ping func(ctx context.Context, payload []byte) bool // told of the peer's pings; may be nil
-	pong func(ctx context.Context, payload []byte)      // and of its pongs
+	ping  func(ctx context.Context, payload []byte) bool // told of the peer's pings; may be nil
+	pong  func(ctx context.Context, payload []byte)      // and of its pongs
+	meter *meter                                         // of its messages; nil while there is no limit, or there were none
 }
 
 // Accept upgrades the request. An error has been answered already, and is the WebSocket library's. handle is called with each

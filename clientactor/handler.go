@@ -10,9 +10,19 @@ import (
 // discards reports whether nobody wants the peer's messages: there is no handler, or the end has begun.
 func (c *Conn) discards() bool { return c.handle == nil || c.box.Reason() != actors.ReasonNone }
 
-// begin reports whether a message that has come whole is to be handed on, now: it waits while the hub holds the client back.
-// After true comes handled.
-func (c *Conn) begin(discard bool) bool { return !discard && c.box.BeginMessage() }
+// begin reports whether a message that has come whole is to be handed on, now: it waits while the hub holds the client back, or
+// the peer's rate does. After true comes handled. A message that is discarded is counted too, while the connection is open.
+func (c *Conn) begin(discard bool) bool {
+	limited := c.limited()
+	if discard && !limited || !c.box.BeginMessage() {
+		return false
+	}
+	if !limited || c.abide() && !discard {
+		return true
+	}
+	c.handled()
+	return false
+}
 
 // pass hands a message to the handler. An error has nothing more of the peer's handed on.
 func (c *Conn) pass(binary bool, data []byte) {
@@ -51,5 +61,8 @@ func (c *Conn) fault(op string, err error) {
 // handled is for when a message's handler has returned, or ended otherwise.
 func (c *Conn) handled() {
 	c.heard() // what has come meanwhile has had to wait
+	if c.rare != nil && c.rare.meter != nil {
+		c.rare.meter.handled()
+	}
 	c.box.EndMessage()
 }
