@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
@@ -115,7 +114,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	var conn *clientactor.Conn
 	// An upgrade needs 8 KB of stack: here they have been grown before, and a caller that goes on to Serve does not keep them.
 	if failed := l.Goroutines.Isolate("Accept", func() {
-		conn, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handler(ctx))
+		conn, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handle(ctx))
 	}); failed != nil {
 		rethrow(failed)
 	}
@@ -170,7 +169,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		return c
 	}
 	cfg, set := clientConfig(opts)
-	c.conn = clientactor.New(conn, cfg, hub.up().Goroutines, c.handler(ctx))
+	c.conn = clientactor.New(conn, cfg, hub.up().Goroutines, c.handle(ctx))
 	if err := hub.welcome(&c.who, c.conn.Outbox(), set); err != nil {
 		hub.warn("NewClient: " + err.Error())
 		c.conn.Refuse(actors.ReasonCrashed)
@@ -273,24 +272,8 @@ func newClientConfig(opts []ClientOption) (*clientactor.Config, *settings) {
 	}
 	return &clientactor.Config{
 		WriteWait: orDefault(c.WriteWait, DefaultWriteWait), PingInterval: orDefault(c.PingInterval, DefaultPingInterval),
-		MaxMessageSize: c.MaxMessageSize, Queue: set.queue,
+		MaxMessageSize: c.MaxMessageSize, Queue: set.queue, Rate: set.rate, Burst: set.burst,
 	}, set
-}
-
-// handler is handle as connections call it today, until they tell text from binary and take an error.
-func (c *Client) handler(ctx context.Context) func([]byte) {
-	handle := c.handle(ctx)
-	if handle == nil {
-		return nil
-	}
-	return func(data []byte) {
-		err := handle(!utf8.Valid(data), data)
-		if closing := (*actors.CloseError)(nil); errors.As(err, &closing) {
-			_ = c.CloseWith(int(closing.Code), closing.Text)
-		} else if err != nil {
-			c.Outbox().Close(&actors.Close{Reason: actors.ReasonCrashed})
-		}
-	}
 }
 
 func (c *Client) adopt() {

@@ -44,6 +44,21 @@ func (e *MissedDropsError) Error() string {
 	return fmt.Sprintf("wskit: OnDrop was not called for %d more dropped messages: too many of its calls waited", e.Count)
 }
 
+// CloseError is what the handler of a client's messages returns to end the connection with a close code and a text of its own. It
+// is no failure, and is not reported. Code is one that may be sent (RFC 6455, section 7.4): 1000 to 1003, 1007 to 1014 or 3000 to
+// 4999; an error with another is like any other. Of Text the peer is told what CloseText leaves.
+type CloseError struct {
+	Code uint16
+	Text string
+}
+
+func (e *CloseError) Error() string {
+	if e == nil {
+		return "wskit: nil CloseError"
+	}
+	return fmt.Sprintf("wskit: close with %d %q", e.Code, e.Text)
+}
+
 // PanicError is what a recovered panic is reported as.
 type PanicError struct {
 	Op    string // where it happened: "OnConnect", "Send", an actor's name

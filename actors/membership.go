@@ -16,6 +16,7 @@ type rare struct {
 	quiet     func()        // to be called when the message that is being handled has been
 	followers []*Outbox     // that end with this one
 	ending    []func()      // to be called when the end begins
+	closing   *Close        // what began it, if that has a code of its own
 	seats     *seats        // topics that it is in
 	userID    string        // whose connection it is
 	since     time.Time     // and since when
