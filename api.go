@@ -56,8 +56,18 @@ var (
 	// ErrLocalOnly: Redis did not take the message, or did not say so; the hub's own subscribers get it. See
 	// BroadcastEventContext.
 	ErrLocalOnly = actors.ErrLocalOnly
-	// ErrInvalidArgument: an argument is nil that must not be.
-	ErrInvalidArgument = errors.New("wskit: invalid argument")
+	// ErrInvalidArgument: an argument is nil that must not be, or out of its range.
+	ErrInvalidArgument = actors.ErrInvalidArgument
+	// ErrNotRegistered: the subscriber is not registered with this hub, or not any more.
+	ErrNotRegistered = actors.ErrNotRegistered
+	// ErrInvalidTopic: the name of a topic, or the id of a user, is not 1 to 255 bytes of UTF-8 without control characters.
+	ErrInvalidTopic = actors.ErrInvalidTopic
+	// ErrTooManyTopics: the subscriber is in as many topics as WithMaxTopics allows.
+	ErrTooManyTopics = actors.ErrTooManyTopics
+	// ErrTooManyConnections: the user has as many connections as WithMaxPerUser allows.
+	ErrTooManyConnections = actors.ErrTooManyConnections
+	// ErrLockedOut: the user was disconnected, and is kept out for a while. See User.Disconnect.
+	ErrLockedOut = actors.ErrLockedOut
 )
 
 // PanicError is how WithOnError hears of a panic in user code: where, with what value, and the stack.
@@ -84,6 +94,8 @@ type Hub struct {
 	system    *actor.ActorSystem // nil: the shared one
 	name      string
 	onMessage func(*Client, []byte)
+	handler   func(context.Context, *Client, Message) error
+	hooks     hooks
 	hijackSSE bool
 	refuse503 bool       // WithSSERefusalStatus
 	attached  *actor.PID // the hub actor that somebody else spawned
@@ -174,7 +186,8 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 }
 
 // Register makes sub a subscriber; it gets every broadcast made after Register returned. Registering it again changes
-// nothing, and neither does registering a closed client. On a stopped hub sub is closed. A nil sub (also a nil pointer) or one that is not comparable is logged and ignored.
+// nothing, and neither does registering a closed client. On a stopped hub sub is closed, and so is a client of a user who is locked
+// out (see User.Disconnect). A nil sub (also a nil pointer) or one that is not comparable is logged and ignored.
 //
 // Register, Unregister and Broadcast hand over and return. While the queue is full they wait, up to the channel timeout;
 // then OnTimeout is called and the operation never happens. Operations of one goroutine are applied in the order it made them.
@@ -186,7 +199,10 @@ func (h *Hub) Register(sub Subscriber) {
 	if closed(sub) {
 		return
 	}
-	if err := h.enter(&actors.Register{Subscriber: sub}); errors.Is(err, ErrHubStopped) {
+	m, in := registration(h, sub)
+	if err := h.enter(m); err == nil {
+		in()
+	} else if errors.Is(err, ErrHubStopped) {
 		h.closeLate(sub)
 	}
 }
@@ -202,16 +218,13 @@ func (h *Hub) Unregister(sub Subscriber) {
 }
 
 // Broadcast sends data to every subscriber of this hub. The caller may reuse data when Broadcast has returned.
-func (h *Hub) Broadcast(data []byte) {
-	if h == nil {
-		h.warn("Broadcast ignored: nil hub")
-		return
-	}
-	_ = h.enter(&actors.Broadcast{Frame: actors.NewFrame(data)})
-}
+func (h *Hub) Broadcast(data []byte) { h.Everyone().Broadcast(data) }
 
-// RegisterContext is Register that waits for as long as ctx lets it and says what happened: nil, ErrHubStopped (sub is
-// closed), ErrInvalidArgument, or ctx's error; if ctx ended while it waited that is wrapped together with ErrTimeout.
+// BroadcastBinary is Broadcast of a message that goes out as a binary one.
+func (h *Hub) BroadcastBinary(data []byte) { h.Everyone().BroadcastBinary(data) }
+
+// RegisterContext is Register that waits for as long as ctx lets it and says what happened: nil, ErrHubStopped or ErrLockedOut (sub
+// is closed), ErrInvalidArgument, or ctx's error; if ctx ended while it waited that is wrapped together with ErrTimeout.
 func (h *Hub) RegisterContext(ctx context.Context, sub Subscriber) error {
 	if h == nil || ctx == nil || !usable(sub) {
 		return fmt.Errorf("%w: nil hub or context, or subscriber nil or not comparable", ErrInvalidArgument)
@@ -219,8 +232,11 @@ func (h *Hub) RegisterContext(ctx context.Context, sub Subscriber) error {
 	if closed(sub) {
 		return ErrHubStopped
 	}
-	err := h.up().Gate.EnterContext(ctx, &actors.Register{Subscriber: sub})
-	if errors.Is(err, ErrHubStopped) {
+	m, in := registration(h, sub)
+	err := h.up().Gate.EnterContext(ctx, m)
+	if err == nil {
+		in()
+	} else if errors.Is(err, ErrHubStopped) {
 		h.closeLate(sub)
 	}
 	return err
@@ -236,10 +252,12 @@ func (h *Hub) UnregisterContext(ctx context.Context, sub Subscriber) error {
 
 // BroadcastContext is Broadcast that waits for as long as ctx lets it; its errors are those of RegisterContext.
 func (h *Hub) BroadcastContext(ctx context.Context, data []byte) error {
-	if h == nil || ctx == nil {
-		return fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
-	}
-	return h.up().Gate.EnterContext(ctx, &actors.Broadcast{Frame: actors.NewFrame(data)})
+	return h.Everyone().BroadcastContext(ctx, data)
+}
+
+// BroadcastBinaryContext is BroadcastContext of a message that goes out as a binary one.
+func (h *Hub) BroadcastBinaryContext(ctx context.Context, data []byte) error {
+	return h.Everyone().BroadcastBinaryContext(ctx, data)
 }
 
 // SubscribeToRedis receives what other hubs publish and blocks until ctx ends or the hub has stopped. A lost link comes
@@ -263,12 +281,10 @@ func (h *Hub) SubscribeToRedis(ctx context.Context) {
 
 // SubscriberCount is the number of subscribers now: those whose registration has returned, and who were not unregistered,
 // closed or cut off since. A connection whose socket is still being closed does not count.
-func (h *Hub) SubscriberCount() int {
-	if h == nil || h.attached == nil && h.link.Load() == nil {
-		return 0
-	}
-	return h.up().Roll.Count()
-}
+func (h *Hub) SubscriberCount() int { return h.Everyone().SubscriberCount() }
+
+// unused reports whether there is no hub to ask, or one that nobody has used yet.
+func (h *Hub) unused() bool { return h == nil || h.attached == nil && h.link.Load() == nil }
 
 // PID is the hub's actor, for messages of package actors. It spawns the hub if nothing has yet.
 func (h *Hub) PID() *actor.PID {

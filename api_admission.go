@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/clientactor"
@@ -54,29 +55,54 @@ func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request) (over bool, err e
 		return true, ErrFlusherNotSupported
 	}
 	if r.Method == http.MethodHead { // the end of what is written as its answer would never be seen, nor would the client's leaving
+		c := &SSEClient{hub: h}
+		if err := h.introduce(new(place), r, c, &c.who, standardSettings); err != nil {
+			return true, h.putOff(w, err)
+		}
 		sseactor.Head(w)
 		return true, nil
 	}
 	return false, nil
 }
 
-// refuse answers 503 for err, which it returns.
+// refuse answers a request that is not let in for err, which it returns: 503 if err does not say otherwise.
 func (h *Hub) refuse(w http.ResponseWriter, err error) error {
-	if errors.Is(err, ErrTooManySubscribers) {
+	status, known := statusOf(err)
+	if !known {
+		status = http.StatusServiceUnavailable
+	}
+	if status == http.StatusTooManyRequests || errors.Is(err, ErrTooManySubscribers) {
 		w.Header().Set("Retry-After", "5") // seconds
 	}
-	answer(w, http.StatusServiceUnavailable)
+	answer(w, status)
 	return fmt.Errorf("wskit: accept: %w", err)
 }
 
-// putOff answers a request for a stream that there will be room for at another time, for err, which it returns.
+// statusOf is the answer that err calls for, wherever it came up.
+func statusOf(err error) (status int, known bool) {
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		return r.status, true
+	}
+	switch {
+	case errors.Is(err, ErrTooManyConnections):
+		return http.StatusTooManyRequests, true
+	case errors.Is(err, ErrLockedOut):
+		return http.StatusForbidden, true
+	}
+	return 0, false
+}
+
+// putOff answers a request for a stream that there will be room for at another time, for err, which it returns. One that is not to come
+// back is told so.
 func (h *Hub) putOff(w http.ResponseWriter, err error) error {
 	select {
 	case <-h.up().Done: // since it was checked
 		return h.refuse(w, err)
 	default:
 	}
-	if h.refuse503 {
+	status, known := statusOf(err)
+	later := !known || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+	if h.refuse503 || !later {
 		return h.refuse(w, err)
 	}
 	sseactor.ComeBack(w)
@@ -86,27 +112,18 @@ func (h *Hub) putOff(w http.ResponseWriter, err error) error {
 // answer is a status with its text.
 func answer(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
 
-// place is one that the hub keeps for a connection that is about to be registered.
+// place is one that the hub keeps for a connection that is about to be registered, and who that is for.
 type place struct {
-	hub   *Hub
-	taken bool
-}
-
-// reserve keeps a place; the error is ErrHubStopped or ErrTooManySubscribers.
-func (h *Hub) reserve() (*place, error) {
-	l := h.up()
-	if l.Gate.Stopped() {
-		return nil, ErrHubStopped
-	}
-	if err := l.Roll.Reserve(""); err != nil {
-		return nil, err
-	}
-	return &place{hub: h}, nil
+	hub     *Hub
+	user    string
+	topics  []string
+	expires time.Time
+	taken   bool
 }
 
 // take registers a connection, with which the place goes to the registry.
 func (p *place) take(sub Subscriber) error {
-	err := p.hub.enter(&actors.Register{Subscriber: sub, Reserved: true})
+	err := p.hub.enter(&actors.Register{Subscriber: sub, Topics: p.topics, Reserved: true})
 	p.taken = err == nil
 	return err
 }
@@ -114,7 +131,7 @@ func (p *place) take(sub Subscriber) error {
 // giveBack is deferred: whatever went wrong, by a panic of the caller's code too, a place that was not taken is free again.
 func (p *place) giveBack() {
 	if !p.taken {
-		p.hub.up().Roll.Unreserve("")
+		p.hub.up().Roll.Unreserve(p.user)
 	}
 }
 

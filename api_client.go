@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -17,6 +18,7 @@ import (
 type Client struct {
 	hub  *Hub
 	conn *clientactor.Conn
+	who  atomic.Pointer[identity] // nil: there is nothing to say
 }
 
 // ClientConfig is what the ClientOptions set.
@@ -57,21 +59,29 @@ const (
 
 // WithOverflow sets what becomes of messages for which the queue has no room. Default DropNewest.
 func WithOverflow(policy Overflow) ClientOption {
-	return func(c *ClientConfig) { more(c, func(b *actors.Bound) { b.Overflow = policy }) }
+	return func(c *ClientConfig) { more(c, func(s *settings) { s.queue.Overflow = policy }) }
 }
 
 // WithSendBufBytes bounds the queue in bytes too, beside WithSendBufSize. Default, and <= 0: no such bound. A single
 // message that is longer never fits.
 func WithSendBufBytes(n int) ClientOption {
-	return func(c *ClientConfig) { more(c, func(b *actors.Bound) { b.Bytes = max(n, 0) }) }
+	return func(c *ClientConfig) { more(c, func(s *settings) { s.queue.Bytes = max(n, 0) }) }
 }
 
-// extras holds what options set beyond ClientConfig, whose fields are fixed, while clientConfig applies them.
-var extras sync.Map // of *ClientConfig to *actors.Bound
+// settings is what options set beyond ClientConfig, whose fields are fixed.
+type settings struct {
+	queue actors.Bound
+	rate  float64 // of incoming messages, in a second; 0: no limit
+	burst int
+	as    guest
+}
 
-func more(c *ClientConfig, set func(*actors.Bound)) {
-	if b, ok := extras.Load(c); ok {
-		set(b.(*actors.Bound))
+// extras holds the settings of each ClientConfig while clientConfig applies the options.
+var extras sync.Map // of *ClientConfig to *settings
+
+func more(c *ClientConfig, set func(*settings)) {
+	if s, ok := extras.Load(c); ok {
+		set(s.(*settings))
 	}
 }
 
@@ -93,8 +103,9 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		answer(w, http.StatusInternalServerError)
 		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
 	}
-	c, cfg := &Client{hub: hub}, clientConfig(clientOpts)
-	place, err := hub.reserve()
+	c := &Client{hub: hub}
+	cfg, set := clientConfig(clientOpts)
+	place, err := hub.reserve(r, c, &c.who, set)
 	if err != nil {
 		return nil, hub.refuse(w, err)
 	}
@@ -103,7 +114,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	var conn *clientactor.Conn
 	// An upgrade needs 8 KB of stack: here they have been grown before, and a caller that goes on to Serve does not keep them.
 	if failed := l.Goroutines.Isolate("Accept", func() {
-		conn, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handler())
+		conn, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handle(ctx))
 	}); failed != nil {
 		rethrow(failed)
 	}
@@ -113,6 +124,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	}
 	c.conn = conn
 	watch(conn, ctx, r)
+	place.settle(conn.Outbox())
 	c.adopt()
 	in := false
 	defer func() {
@@ -156,7 +168,14 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		}
 		return c
 	}
-	c.conn = clientactor.New(conn, clientConfig(opts), hub.up().Goroutines, c.handler())
+	cfg, set := clientConfig(opts)
+	c.conn = clientactor.New(conn, cfg, hub.up().Goroutines, c.handle(ctx))
+	if err := hub.welcome(&c.who, c.conn.Outbox(), set); err != nil {
+		hub.warn("NewClient: " + err.Error())
+		c.conn.Refuse(actors.ReasonCrashed)
+		c.conn = nil
+		return c
+	}
 	c.conn.Watch(ctx)
 	c.adopt()
 	return c
@@ -228,40 +247,33 @@ func (c *Client) Outbox() *actors.Outbox {
 	return c.conn.Outbox()
 }
 
-// standardClient is the configuration of all clients without options.
-var standardClient = newClientConfig(nil)
+// standardClient and standardSettings are the configuration of all clients without options.
+var standardClient, standardSettings = newClientConfig(nil)
 
-func clientConfig(opts []ClientOption) *clientactor.Config {
+func clientConfig(opts []ClientOption) (*clientactor.Config, *settings) {
 	if len(opts) == 0 {
-		return standardClient
+		return standardClient, standardSettings
 	}
 	return newClientConfig(opts)
 }
 
-func newClientConfig(opts []ClientOption) *clientactor.Config {
-	c, queue := &ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}, actors.Bound{}
-	extras.Store(c, &queue)
+func newClientConfig(opts []ClientOption) (*clientactor.Config, *settings) {
+	c, set := &ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}, new(settings)
+	extras.Store(c, set)
 	defer extras.Delete(c)
 	for _, opt := range opts {
 		if opt != nil {
 			opt(c)
 		}
 	}
-	queue.Messages = orDefault(c.SendBufSize, DefaultSendBufSize)
+	set.queue.Messages = orDefault(c.SendBufSize, DefaultSendBufSize)
 	if c.MaxMessageSize == 0 {
 		c.MaxMessageSize = DefaultMaxMessageSize
 	}
 	return &clientactor.Config{
 		WriteWait: orDefault(c.WriteWait, DefaultWriteWait), PingInterval: orDefault(c.PingInterval, DefaultPingInterval),
-		MaxMessageSize: c.MaxMessageSize, Queue: queue,
-	}
-}
-
-func (c *Client) handler() func([]byte) {
-	if c.hub.onMessage == nil {
-		return nil
-	}
-	return func(data []byte) { c.hub.onMessage(c, data) }
+		MaxMessageSize: c.MaxMessageSize, Queue: set.queue, Rate: set.rate, Burst: set.burst,
+	}, set
 }
 
 func (c *Client) adopt() {

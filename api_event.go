@@ -1,6 +1,7 @@
 package wskit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,17 +31,7 @@ func NewEvent(typ string, payload any) Event {
 // caller makes next. That is not so if ctx ends first, or if the hub has no place for it within those 2 s; the message keeps
 // waiting for one then.
 func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
-	frame, err := h.marshal(ctx, event)
-	if err != nil {
-		return err
-	}
-	l := h.up()
-	if l.Redis == nil {
-		_ = h.enter(&actors.Broadcast{Frame: frame})
-		return nil
-	}
-	_ = h.publish(ctx, l, frame)
-	return nil
+	return h.Everyone().BroadcastEvent(ctx, event)
 }
 
 // BroadcastEventContext is BroadcastEvent that says what happened. With Redis the error is
@@ -53,18 +44,49 @@ func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
 //
 // Without Redis it is that of BroadcastContext. It waits for 2 s at most, without Redis for as long as ctx lets it.
 func (h *Hub) BroadcastEventContext(ctx context.Context, event any) error {
-	frame, err := h.marshal(ctx, event)
+	return h.Everyone().BroadcastEventContext(ctx, event)
+}
+
+// BroadcastJSON is BroadcastEvent of NewEvent(typ, payload).
+func (h *Hub) BroadcastJSON(ctx context.Context, typ string, payload any) error {
+	return h.Everyone().BroadcastJSON(ctx, typ, payload)
+}
+
+// BroadcastJSONContext is BroadcastEventContext of NewEvent(typ, payload).
+func (h *Hub) BroadcastJSONContext(ctx context.Context, typ string, payload any) error {
+	return h.Everyone().BroadcastJSONContext(ctx, typ, payload)
+}
+
+// BroadcastEvent sends event as JSON to everybody in the audience, on every instance. It is Hub.BroadcastEvent in all else; the error
+// is non-nil only when event cannot be marshalled, ctx is nil, or there is no such audience.
+func (a Audience) BroadcastEvent(ctx context.Context, event any, opts ...BroadcastOption) error {
+	frame, err := a.marshal(ctx, event)
 	if err != nil {
 		return err
 	}
-	l := h.up()
+	l := a.hub.up()
 	if l.Redis == nil {
-		return l.Gate.EnterContext(ctx, &actors.Broadcast{Frame: frame})
+		_ = a.hub.enter(&actors.Broadcast{Frame: frame, Topic: a.topic, Except: exception(opts)})
+		return nil
+	}
+	_ = a.publish(ctx, l, frame, opts)
+	return nil
+}
+
+// BroadcastEventContext is BroadcastEvent that says what happened, as Hub.BroadcastEventContext does.
+func (a Audience) BroadcastEventContext(ctx context.Context, event any, opts ...BroadcastOption) error {
+	frame, err := a.marshal(ctx, event)
+	if err != nil {
+		return err
+	}
+	l := a.hub.up()
+	if l.Redis == nil {
+		return l.Gate.EnterContext(ctx, &actors.Broadcast{Frame: frame, Topic: a.topic, Except: exception(opts)})
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	switch err := h.publish(ctx, l, frame); {
+	switch err := a.publish(ctx, l, frame, opts); {
 	case err == nil, errors.Is(err, ErrHubStopped), errors.Is(err, ErrTimeout), ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return err
 	default:
@@ -73,13 +95,18 @@ func (h *Hub) BroadcastEventContext(ctx context.Context, event any) error {
 }
 
 // BroadcastJSON is BroadcastEvent of NewEvent(typ, payload).
-func (h *Hub) BroadcastJSON(ctx context.Context, typ string, payload any) error {
-	return h.BroadcastEvent(ctx, NewEvent(typ, payload))
+func (a Audience) BroadcastJSON(ctx context.Context, typ string, payload any, opts ...BroadcastOption) error {
+	return a.BroadcastEvent(ctx, NewEvent(typ, payload), opts...)
 }
 
-func (h *Hub) marshal(ctx context.Context, event any) (*actors.Frame, error) {
-	if h == nil || ctx == nil {
-		return nil, fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
+// BroadcastJSONContext is BroadcastEventContext of NewEvent(typ, payload).
+func (a Audience) BroadcastJSONContext(ctx context.Context, typ string, payload any, opts ...BroadcastOption) error {
+	return a.BroadcastEventContext(ctx, NewEvent(typ, payload), opts...)
+}
+
+func (a Audience) marshal(ctx context.Context, event any) (*actors.Frame, error) {
+	if err := cmp.Or(checkContext(ctx), a.check()); err != nil {
+		return nil, err
 	}
 	var data []byte
 	var err error
@@ -95,7 +122,8 @@ func (h *Hub) marshal(ctx context.Context, event any) (*actors.Frame, error) {
 var errNoAnswer = fmt.Errorf("wskit: no answer within %v", actors.PublishTimeout)
 
 // publish hands frame to the redis actor and waits for its answer.
-func (h *Hub) publish(ctx context.Context, l *actors.Link, frame *actors.Frame) error {
+func (a Audience) publish(ctx context.Context, l *actors.Link, frame *actors.Frame, opts []BroadcastOption) error {
+	h := a.hub
 	if l.Gate.Stopped() {
 		return ErrHubStopped
 	}
@@ -105,7 +133,7 @@ func (h *Hub) publish(ctx context.Context, l *actors.Link, frame *actors.Frame) 
 	} else {
 		w.limit.Reset(actors.PublishTimeout)
 	}
-	l.System.Root.Send(l.Redis, &actors.Publish{Frame: frame, Reply: w.reply})
+	l.System.Root.Send(l.Redis, &actors.Publish{Frame: frame, Topic: a.topic, Except: exception(opts), Reply: w.reply})
 	select {
 	case err := <-w.reply: // the only one, so w can serve another call; else it may be still to come
 		w.limit.Stop()

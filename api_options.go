@@ -64,7 +64,7 @@ func WithSSEHijack() HubOption { return func(h *Hub) { h.hijackSSE = true } }
 // option pages have to open another. A balancer or a monitor sees from it that this instance is full.
 func WithSSERefusalStatus() HubOption { return func(h *Hub) { h.refuse503 = true } }
 
-// WithOnTimeout sets what is called when an operation ("register", "unregister", "broadcast") gave up waiting. It runs on
+// WithOnTimeout sets what is called when an operation ("register", "unregister", "broadcast", "join", "leave") gave up waiting. It runs on
 // the goroutine whose call timed out, before that call returns; calls can overlap. A panic in it is reported and goes no further.
 func WithOnTimeout(fn func(op string)) HubOption { return func(h *Hub) { h.cfg.OnTimeout = fn } }
 

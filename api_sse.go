@@ -2,6 +2,7 @@ package wskit
 
 import (
 	"net/http"
+	"sync/atomic"
 
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/sseactor"
@@ -11,6 +12,7 @@ import (
 type SSEClient struct {
 	hub    *Hub
 	stream *sseactor.Stream
+	who    atomic.Pointer[identity] // nil: there is nothing to say
 }
 
 // NewSSEClient makes an SSEClient that queues up to bufSize messages (<= 0: DefaultSendBufSize) and streams nowhere; it is
@@ -89,12 +91,14 @@ func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 
 // openSSE registers a stream and begins to answer the request with it; an error has been answered.
 func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve() error }, error) {
-	place, err := hub.reserve()
+	c := &SSEClient{hub: hub}
+	place, err := hub.reserve(r, c, &c.who, standardSettings)
 	if err != nil {
 		return nil, hub.putOff(w, err)
 	}
 	defer place.giveBack()
-	c := &SSEClient{hub: hub, stream: sseactor.NewServed(DefaultSendBufSize)}
+	c.stream = sseactor.NewServed(DefaultSendBufSize)
+	place.settle(c.stream.Outbox())
 	c.adopt()
 	in := false
 	defer func() {

@@ -16,6 +16,8 @@ var (
 	ErrTimeout = errors.New("wskit: timed out waiting for the hub's queue")
 	// ErrTooManySubscribers: the hub has as many subscribers as it may have.
 	ErrTooManySubscribers = errors.New("wskit: too many subscribers")
+	// ErrInvalidArgument: an argument is nil that must not be, or out of its range.
+	ErrInvalidArgument = errors.New("wskit: invalid argument")
 	// ErrNotRegistered: the subscriber is not one of the hub's, or not any more.
 	ErrNotRegistered = errors.New("wskit: subscriber is not registered")
 	// ErrInvalidTopic: the name of a topic, or the id of a user, is not 1 to 255 bytes of UTF-8 without control characters.
@@ -40,6 +42,21 @@ type MissedDropsError struct{ Count int }
 
 func (e *MissedDropsError) Error() string {
 	return fmt.Sprintf("wskit: OnDrop was not called for %d more dropped messages: too many of its calls waited", e.Count)
+}
+
+// CloseError is what the handler of a client's messages returns to end the connection with a close code and a text of its own. It
+// is no failure, and is not reported. Code is one that may be sent (RFC 6455, section 7.4): 1000 to 1003, 1007 to 1014 or 3000 to
+// 4999; an error with another is like any other. Of Text the peer is told what CloseText leaves.
+type CloseError struct {
+	Code uint16
+	Text string
+}
+
+func (e *CloseError) Error() string {
+	if e == nil {
+		return "wskit: nil CloseError"
+	}
+	return fmt.Sprintf("wskit: close with %d %q", e.Code, e.Text)
 }
 
 // PanicError is what a recovered panic is reported as.

@@ -124,3 +124,13 @@ func TestIsolateReportsWhatAFenceCannotHold(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestACloseErrorIsFoundInAnotherAndSaysWhatItIs(t *testing.T) {
+	err := fmt.Errorf("%w", &actors.CloseError{Code: 4000, Text: "bye"})
+	var got *actors.CloseError
+	if !errors.As(err, &got) || got.Code != 4000 || got.Text != "bye" {
+		t.Fatalf("%+v", got)
+	}
+	equal(t, "text", err.Error(), `wskit: close with 4000 "bye"`)
+	equal(t, "text of none", (*actors.CloseError)(nil).Error(), "wskit: nil CloseError")
+}

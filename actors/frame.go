@@ -3,6 +3,7 @@ package actors
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -50,12 +51,18 @@ const (
 // NewFrame copies payload, which the caller may reuse at once. What is not UTF-8 cannot go out as text: browsers end the
 // connection for it (RFC 6455, section 8.1).
 func NewFrame(payload []byte) *Frame {
+	if !utf8.Valid(payload) {
+		return newFrame(opBinary, payload)
+	}
+	return newFrame(opText, payload)
+}
+
+// NewBinaryFrame is NewFrame of a message that goes out as a binary one whatever is in it. A stream has nothing but text: see AppendSSE.
+func NewBinaryFrame(payload []byte) *Frame { return newFrame(opBinary, payload) }
+
+func newFrame(first byte, payload []byte) *Frame {
 	buf := make([]byte, maxHeader+len(payload))
 	copy(buf[maxHeader:], payload)
-	first := byte(opText)
-	if !utf8.Valid(payload) {
-		first = opBinary
-	}
 	return &Frame{websocket: buf[putHeader(buf, first, len(payload)):], size: len(payload)}
 }
 
@@ -77,7 +84,7 @@ func Bundle(messages []*Frame) (bundle *Frame, rest []*Frame) {
 func (f *Frame) Payload() []byte { return f.websocket[len(f.websocket)-f.size:] }
 
 // Binary reports whether the message goes out as a binary one; a bundle is none.
-func (f *Frame) Binary() bool { return f.websocket[0] == opBinary }
+func (f *Frame) Binary() bool { return f.parts == nil && f.websocket[0] == opBinary }
 
 // Len is the payload's length in bytes.
 func (f *Frame) Len() int { return f.size }
@@ -192,11 +199,22 @@ func replaceInvalid(p []byte) []byte {
 // maxControl is the longest payload of a control frame: RFC 6455, section 5.5.
 const maxControl = 125
 
-// CloseFrame is the control frame that tells the peer why: code and text of r.
-func CloseFrame(r Reason) []byte {
-	text := r.Text() // a constant, far below maxControl-2
-	p := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(text)), r.Code())
+// CloseFrame is the control frame that tells the peer why. The text is cut by CloseText.
+func CloseFrame(code uint16, text string) []byte {
+	text = CloseText(text)
+	p := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(text)), code)
 	return ControlFrame(0x8, append(p, text...))
+}
+
+// CloseText is what a close frame has room for of text, 123 bytes, up to the end of a character; each run of bytes that are not UTF-8
+// becomes U+FFFD (RFC 6455, sections 5.5 and 5.5.1).
+func CloseText(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	n := min(len(text), maxControl-2)
+	for n < len(text) && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
 }
 
 // ControlFrame is an unmasked control frame with the given opcode; a payload over 125 bytes is cut.

@@ -108,7 +108,7 @@ func TestFramesWrittenBackToBackAreReadByCodersReader(t *testing.T) {
 		for _, n := range edgeLengths {
 			server.Write(actors.NewFrame(pattern(n)).WebSocket())
 		}
-		server.Write(actors.CloseFrame(actors.ReasonShutdown))
+		server.Write(actors.CloseFrame(1001, "server is shutting down"))
 		io.Copy(io.Discard, server)
 	}()
 	for _, n := range edgeLengths {
@@ -228,13 +228,79 @@ func TestEveryReasonHasANameOfItsOwnAndACodeForTheWire(t *testing.T) {
 
 func TestACloseFrameTellsCodeAndText(t *testing.T) {
 	for _, r := range append(allReasons, 200) {
-		got, rest, err := parseWebSocket(actors.CloseFrame(r))
+		checkClose(t, r.Code(), r.Text(), r.Text())
+	}
+	checkClose(t, 4999, "bye", "bye")
+}
+
+func checkClose(t *testing.T, code uint16, text, want string) {
+	t.Helper()
+	got, rest, err := parseWebSocket(actors.CloseFrame(code, text))
+	must(t, err)
+	if !got.fin || got.opcode != 8 || len(rest) > 0 {
+		t.Errorf("%d %q: %+v", code, text, got)
+	}
+	equal(t, "code", binary.BigEndian.Uint16(got.payload), code)
+	equal(t, "text", string(got.payload[2:]), want)
+}
+
+func TestACloseTextIsCutTo123BytesAtTheEndOfACharacter(t *testing.T) {
+	for text, want := range map[string]string{
+		strings.Repeat("x", 123):              strings.Repeat("x", 123),
+		strings.Repeat("x", 124):              strings.Repeat("x", 123),
+		strings.Repeat("x", 121) + "\u00e9":   strings.Repeat("x", 121) + "\u00e9",
+		strings.Repeat("x", 122) + "\u00e9":   strings.Repeat("x", 122),
+		strings.Repeat("\U0001f600", 31):      strings.Repeat("\U0001f600", 30),
+		"not \xff UTF-8":                      "not \ufffd UTF-8",
+		strings.Repeat("x", 121) + "\xff\xfe": strings.Repeat("x", 121),
+	} {
+		checkClose(t, 4000, text, want)
+	}
+}
+
+func TestTheCloseThatBeginsTheEndSaysWhatThePeerIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		first actors.Close
+		code  uint16
+		text  string
+	}{
+		"a code of its own":       {actors.Close{Reason: actors.ReasonDisconnected, Code: 4321, Text: "out"}, 4321, "out"},
+		"a code without a text":   {actors.Close{Reason: actors.ReasonShutdown, Code: 4321}, 4321, ""},
+		"that of its reason":      {actors.Close{Reason: actors.ReasonExpired}, 4001, "expired"},
+		"a text without a code":   {actors.Close{Reason: actors.ReasonRate, Text: "mine"}, 1008, "too many messages"},
+		"no code and no reason":   {actors.Close{}, 1000, ""},
+		"a code without a reason": {actors.Close{Code: 3000}, 3000, ""},
+	} {
+		box := actors.NewOutbox(1)
+		box.Close(&c.first)
+		box.Close(&actors.Close{Reason: actors.ReasonCrashed, Code: 4000, Text: "too late"})
+		code, text := box.Why()
+		equal(t, name+": code", code, c.code)
+		equal(t, name+": text", text, c.text)
+		code, text = c.first.Why()
+		equal(t, name+": its own code", code, c.code)
+		equal(t, name+": its own text", text, c.text)
+	}
+}
+
+func TestABinaryFrameIsBinaryWhateverIsInIt(t *testing.T) {
+	for _, payload := range []string{"", "text", "\xff", strings.Repeat("x", 126), strings.Repeat("x", 30000)} {
+		f := actors.NewBinaryFrame([]byte(payload))
+		text := actors.NewFrame([]byte(payload))
+		got, rest, err := parseWebSocket(f.WebSocket())
 		must(t, err)
-		if !got.fin || got.opcode != 8 || len(rest) > 0 {
-			t.Errorf("%v: %+v", r, got)
+		if !got.fin || got.rsv != 0 || got.opcode != 2 || len(rest) > 0 || !f.Binary() {
+			t.Errorf("%d bytes: fin %v, rsv %d, opcode %d, binary %v", len(payload), got.fin, got.rsv, got.opcode, f.Binary())
 		}
-		equal(t, r.String()+" code", binary.BigEndian.Uint16(got.payload), r.Code())
-		equal(t, r.String()+" text", string(got.payload[2:]), r.Text())
+		equal(t, "payload", string(got.payload), payload)
+		equal(t, "payload", string(f.Payload()), payload)
+		equal(t, "SSE", string(f.SSE()), string(text.SSE()))
+		if len(payload) > 100 {
+			equal(t, "opcode of a compressed one", f.Deflated(0)[0], 0xc2)
+		}
+		bundle, _ := actors.Bundle([]*actors.Frame{text, f})
+		equal(t, "bundle", string(bundle.WebSocket()), string(text.WebSocket())+string(f.WebSocket()))
+		equal(t, "a bundle is none", bundle.Binary(), false)
 	}
 }
 

@@ -33,7 +33,8 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 }
 
-func (l *Link) maxTopics() int {
+// TopicLimit is how many topics one subscriber may be in.
+func (l *Link) TopicLimit() int {
 	if l.MaxTopics <= 0 {
 		return DefaultMaxTopics
 	}
@@ -43,7 +44,7 @@ func (l *Link) maxTopics() int {
 // CheckTopics reports what is wrong with names as the topics that one subscriber is to be in from its first moment: ErrInvalidTopic or
 // ErrTooManyTopics. A name that comes twice counts twice.
 func (l *Link) CheckTopics(names []string) error {
-	if len(names) > l.maxTopics() {
+	if len(names) > l.TopicLimit() {
 		return ErrTooManyTopics
 	}
 	for _, name := range names {

@@ -12,6 +12,7 @@ type rare struct {
 	released chan struct{}  // closed when nothing is held any more; nil while nobody waits for that
 	quiet    func()         // to be called when the message that is being handled has been
 	ending   []func(Reason) // to be called when the end begins
+	closing  *Close         // what began it, if that has a code of its own
 }
 
 // end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.

@@ -68,8 +68,8 @@ type (
 		Except Subscriber
 		Reply  chan<- error
 	}
-	// DisconnectUser closes all connections of User in every hub on the same Redis channel, with Code and Text, and for Lockout
-	// lets that user in nowhere. Reply, which may be nil, gets how many it closed here.
+	// DisconnectUser closes all connections of User in every hub on the same Redis channel, with Code (1000 or 3000 to 4999; 0: 1000) and
+	// Text, and for Lockout (0: what the hub's Config says; negative: not at all) lets that user in nowhere. Reply, which may be nil, gets how many it closed here.
 	DisconnectUser struct {
 		User    string
 		Code    uint16

@@ -164,6 +164,9 @@ func (o *Outbox) close(m *Close) bool {
 	if o.reason != ReasonNone {
 		return false
 	}
+	if m.Code != 0 {
+		o.rarely().closing = m
+	}
 	o.end(max(m.Reason, ReasonClosed)) // ReasonNone would mean open
 	o.endEpisode()
 	o.control = append(o.control, m)

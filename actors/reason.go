@@ -70,3 +70,13 @@ func (m *Close) Why() (code uint16, text string) {
 	}
 	return m.Reason.Code(), m.Reason.Text()
 }
+
+// Why is the close code and the text that the peer is told: those of the Close that began the end.
+func (o *Outbox) Why() (code uint16, text string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rare != nil && o.rare.closing != nil {
+		return o.rare.closing.Why()
+	}
+	return o.reason.Code(), o.reason.Text()
+}

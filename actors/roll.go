@@ -177,6 +177,7 @@ func (r *Roll) noteRegister(m *Register) error {
 	if m.own != nil && m.own.At(r.link.Connections) {
 		m.outbox = m.own
 		if _, err := m.outbox.enroll(m.Subscriber, &reserved); err != nil {
+			m.own.Close(&Close{Reason: ReasonDisconnected})
 			return err
 		}
 		r.makeRoom(m.own.User())

@@ -162,7 +162,7 @@ func (o *Outbox) enrollIn(name string) (*Topic, error) {
 			return t, nil
 		}
 	}
-	if _, own := TopicUser(name); !own && o.seats.full(o.link.maxTopics()) {
+	if _, own := TopicUser(name); !own && o.seats.full(o.link.TopicLimit()) {
 		return nil, ErrTooManyTopics
 	}
 	t := roll.enter(name)

@@ -10,11 +10,11 @@ import (
 // connection is the actor of a Conn. It writes what the outbox hands it and pings; it never waits for the peer.
 type connection struct {
 	*Conn
-	closing *actors.Close
-	limit   *time.Timer // after which closing is cut short
-	life    liveness
-	answer  []byte // to what reading ended with: a close frame; nil: there is none
+	limit  *time.Timer // after which closing is cut short
+	life   liveness
+	answer []byte // to what reading ended with: a close frame; nil: there is none
 
+	closing bool // what is queued is the last
 	pending bool // a goroutine writes; frames are paused
 	started bool
 	told    bool // the close frame is out
@@ -33,7 +33,7 @@ type sink interface {
 	// vitals is what the kernel knows about the peer.
 	vitals() actors.Vitals
 	// goodbye sends a close frame, the last thing that is sent.
-	goodbye(r actors.Reason)
+	goodbye(code uint16, text string)
 }
 
 // What the goroutines of a connection tell its actor.
@@ -44,8 +44,8 @@ type (
 		farewell []byte // the close frame that answers what it ended with; nil: there is none
 		tooBig   int64  // the limit that a message was over; 0: none was
 	}
-	broken    struct{} // a ping could not be written
-	userPanic struct { // user code that reading called panicked, or ended its goroutine
+	broken     struct{} // a ping could not be written
+	userFailed struct { // user code that reading called panicked, ended its goroutine, or returned an error
 		op  string
 		err error
 	}
@@ -73,7 +73,7 @@ func (c *connection) Receive(ctx actor.Context) {
 		}
 	case *actors.Overflowed:
 		ctx.Send(ctx.Parent(), m)
-	case *userPanic:
+	case *userFailed:
 		ctx.Send(ctx.Parent(), &actors.Failed{Op: m.op, Err: m.err, Action: actors.ActStop, Attempt: 1})
 		c.box.Close(&actors.Close{Reason: actors.ReasonCrashed})
 		if m.op == opRead && c.lent != nil { // to tell the peer would be to read on
@@ -147,7 +147,7 @@ func (c *connection) close(m *actors.Close) {
 	if c.over {
 		return
 	}
-	c.closing = m
+	c.closing = true
 	if !c.pending {
 		c.box.Resume()
 	}
@@ -164,10 +164,10 @@ func (c *connection) close(m *actors.Close) {
 // advance sends the close frame once everything before it is out. The peer's own ends the read loop; when that has ended too,
 // so has the connection, and ReadLoop gives the peer the time to read all that.
 func (c *connection) advance() {
-	if c.closing == nil || c.over || c.pending || !c.box.Drained() {
+	if !c.closing || c.over || c.pending || !c.box.Drained() {
 		return
 	}
-	c.tell(c.closing.Reason)
+	c.tell()
 	switch {
 	case c.deaf:
 		c.over = true
@@ -178,14 +178,14 @@ func (c *connection) advance() {
 }
 
 // tell sends the close frame, unless it is out already, or the peer has gone without one and nobody else had begun the end.
-func (c *connection) tell(r actors.Reason) {
+func (c *connection) tell() {
 	switch {
 	case c.told:
 		return
 	case c.answer != nil:
 		_ = c.wire.control(c.answer)
-	case r != actors.ReasonPeer:
-		c.sink().goodbye(r)
+	case c.box.Reason() != actors.ReasonPeer:
+		c.sink().goodbye(c.box.Why())
 	}
 	c.told = true
 }
@@ -201,7 +201,7 @@ func (c *connection) abort() {
 		return
 	}
 	if !c.pending {
-		c.tell(c.box.Reason())
+		c.tell()
 	}
 	c.over = true
 	go c.cut()
@@ -221,6 +221,6 @@ func (c *connection) stop() {
 	}
 	c.over = true
 	c.box.Close(&actors.Close{Reason: actors.ReasonShutdown})
-	c.tell(c.box.Reason())
+	c.tell()
 	time.AfterFunc(linger, c.cut)
 }

@@ -17,15 +17,15 @@ func (c *Conn) borrow() {
 			c.crashed(at, recover())
 		}
 	}()
-	kind, data, err := c.readLent(c.message == nil || c.box.Reason() != actors.ReasonNone)
+	discard := c.discards()
+	kind, data, err := c.readLent(discard)
 	if err == nil && kind == websocket.MessageText && !utf8.Valid(data) {
 		err = errText
 		c.lent.refuse(errText)
 	}
-	if c.failure = err; err == nil && data != nil && c.box.BeginMessage() {
+	if c.failure = err; err == nil && c.begin(discard) {
 		at = opMessage
-		c.message(data)
-		c.handled()
+		c.pass(kind == websocket.MessageBinary, data)
 	}
 	at = ""
 }

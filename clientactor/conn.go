@@ -21,6 +21,8 @@ type Config struct {
 	PingInterval   time.Duration
 	MaxMessageSize int64        // bytes of one incoming message; negative: no limit
 	Queue          actors.Bound // of what waits for the peer
+	Rate           float64      // messages a second that are read; <= 0: no limit
+	Burst          int          // how many may come at once; < 1: one
 }
 
 // Conn is one WebSocket connection. Its methods may be called from any goroutine.
@@ -34,15 +36,15 @@ type Conn struct {
 	alive   atomic.Bool // something was read since the last ping
 	unwatch func() bool // stops watching the context; nil without one
 	failure error       // of reading; belongs to the reader, until the connection has ended
-	hooks   *hooks      // nil: there are none
+	rare    *rare       // nil while there is nothing in it; the reader's, once there is one
 
 	goroutines *actors.Runner // for reading what has arrived
 	turn       sync.WaitGroup // of that
 
 	// Parts of every connection, here and not elsewhere: memory that is used together is fetched together.
-	actor   connection
-	own     wire
-	message func(data []byte) // of the peer; may be nil
+	actor  connection
+	own    wire
+	handle func(binary bool, data []byte) error // a message of the peer; may be nil
 }
 
 // ending is the end of a connection's actor.
@@ -52,22 +54,25 @@ type ending struct {
 	done chan struct{} // nil while nobody waits
 }
 
-// hooks are what the caller is told of the peer's pings and pongs.
-type hooks struct {
-	ping func(ctx context.Context, payload []byte) bool
-	pong func(ctx context.Context, payload []byte)
+// rare is what few connections have.
+type rare struct {
+	ping  func(ctx context.Context, payload []byte) bool // told of the peer's pings; may be nil
+	pong  func(ctx context.Context, payload []byte)      // and of its pongs
+	meter *meter                                         // of its messages; nil while there is no limit, or there were none
 }
 
-// Accept upgrades the request. An error has been answered already, and is the WebSocket library's. message is called with each
-// message of the peer, one at a time, if it is not nil.
-func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, goroutines *actors.Runner, message func([]byte)) (*Conn, error) {
-	c := newConn(cfg, goroutines, message)
+// Accept upgrades the request. An error has been answered already, and is the WebSocket library's. handle is called with each
+// message of the peer, one at a time, if it is not nil, and may keep the data. An error from it ends the connection: an
+// *actors.CloseError with its code and text, any other, which is reported, as a panic would.
+func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, goroutines *actors.Runner,
+	handle func(binary bool, data []byte) error) (*Conn, error) {
+	c := newConn(cfg, goroutines, handle)
 	var o websocket.AcceptOptions
 	if opts != nil {
 		o = *opts
 	}
 	if o.OnPingReceived != nil || o.OnPongReceived != nil {
-		c.hooks = &hooks{o.OnPingReceived, o.OnPongReceived}
+		c.rare = &rare{ping: o.OnPingReceived, pong: o.OnPongReceived}
 	}
 	upgraded := false
 	defer func() {
@@ -90,17 +95,17 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	return c, nil
 }
 
-// New makes a Conn of a connection that the caller accepted or dialled and from now on leaves to it.
-func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
-	c := newConn(cfg, goroutines, message)
+// New makes a Conn of a connection that the caller accepted or dialled and from now on leaves to it. handle is as with Accept.
+func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, handle func(binary bool, data []byte) error) *Conn {
+	c := newConn(cfg, goroutines, handle)
 	ctx, cut := context.WithCancel(context.Background())
 	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: c.ponged}
 	ws.SetReadLimit(max(cfg.MaxMessageSize, -1))
 	return c
 }
 
-func newConn(cfg *Config, goroutines *actors.Runner, message func([]byte)) *Conn {
-	return &Conn{cfg: cfg, goroutines: goroutines, message: message, box: actors.NewBoundOutbox(cfg.Queue)}
+func newConn(cfg *Config, goroutines *actors.Runner, handle func(binary bool, data []byte) error) *Conn {
+	return &Conn{cfg: cfg, goroutines: goroutines, handle: handle, box: actors.NewBoundOutbox(cfg.Queue)}
 }
 
 // Watch closes the connection when ctx ends. It is called once, before the connection is shared.
@@ -159,7 +164,7 @@ func (c *Conn) Done() <-chan struct{} {
 // Refuse ends a connection for which there is no actor.
 func (c *Conn) Refuse(r actors.Reason) {
 	c.box.Close(&actors.Close{Reason: r})
-	c.sink().goodbye(r)
+	c.sink().goodbye(c.box.Why())
 	time.AfterFunc(linger, c.cut)
 	c.ended()
 }
@@ -172,7 +177,8 @@ func (c *Conn) Serve() error {
 	c.ReadLoop()
 	<-c.Done()
 	switch r := c.box.Reason(); r {
-	case actors.ReasonClosed, actors.ReasonUnregistered, actors.ReasonShutdown, actors.ReasonContext:
+	case actors.ReasonClosed, actors.ReasonUnregistered, actors.ReasonShutdown, actors.ReasonContext,
+		actors.ReasonDisconnected, actors.ReasonReplaced, actors.ReasonExpired:
 		return nil
 	case actors.ReasonPeer:
 		if IsNormal(c.failure) {

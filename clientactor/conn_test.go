@@ -26,11 +26,11 @@ var standard = &clientactor.Config{
 }
 
 // serve upgrades every request, runs the connection's actor and both pumps, and hands the connection to the test.
-func serve(t *testing.T, cfg *clientactor.Config, message func([]byte)) (url string, conns <-chan *clientactor.Conn) {
+func serve(t *testing.T, cfg *clientactor.Config, handle func(bool, []byte) error) (url string, conns <-chan *clientactor.Conn) {
 	t.Helper()
 	accepted := make(chan *clientactor.Conn, 16)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, nil, cfg, goroutines, message)
+		c, err := clientactor.Accept(w, r, nil, cfg, goroutines, handle)
 		if err != nil {
 			t.Error(err)
 			return
@@ -45,15 +45,20 @@ func serve(t *testing.T, cfg *clientactor.Config, message func([]byte)) (url str
 }
 
 // spawn runs c's actor under a parent that does about failures what connections does.
-func spawn(c *clientactor.Conn) *actor.PID {
+func spawn(c *clientactor.Conn) *actor.PID { return spawnTelling(c, &wstest.List[any]{}) }
+
+// spawnTelling is spawn that lists what the actor tells its parent: *actors.Failed and the like.
+func spawnTelling(c *clientactor.Conn, told *wstest.List[any]) *actor.PID {
 	pids := make(chan *actor.PID, 1)
 	actors.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-		switch ctx.Message().(type) {
+		switch m := ctx.Message().(type) {
+		case *actors.Failed, *actors.Oversized, *actors.Overflowed:
+			told.Add(m)
 		case *actor.Started:
 			pids <- ctx.Spawn(actor.PropsFromProducer(c.Actor, actor.WithDispatcher(actors.Connections()),
 				actor.WithMailbox(func() actor.Mailbox { return c.Outbox() })))
 		case *actor.Terminated:
-			ctx.Stop(ctx.Self())
+			ctx.Poison(ctx.Self()) // behind what the child has told: Terminated overtakes that
 		}
 	}, actor.WithSupervisor(actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive {
 		c.Outbox().Close(&actors.Close{Reason: actors.ReasonCrashed})
@@ -165,7 +170,7 @@ func TestAConnectionThatIsNotReadIsNotBlamedForMissingPongs(t *testing.T) {
 }
 
 func TestAPanicInTheMessageHandlerClosesTheConnectionWith1011(t *testing.T) {
-	url, conns := serve(t, standard, func([]byte) { panic("no") })
+	url, conns := serve(t, standard, func(bool, []byte) error { panic("no") })
 	ws, _, err := websocket.Dial(t.Context(), url, nil)
 	if err != nil {
 		t.Fatal(err)

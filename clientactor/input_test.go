@@ -20,10 +20,11 @@ func reading(t testing.TB) (send func(t *testing.T, pieces [][]byte) (messages [
 	var messages []string
 	ended := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, nil, standard, goroutines, func(p []byte) {
+		c, err := clientactor.Accept(w, r, nil, standard, goroutines, func(_ bool, p []byte) error {
 			mu.Lock()
 			defer mu.Unlock()
 			messages = append(messages, string(p))
+			return nil
 		})
 		if err != nil {
 			t.Error(err)

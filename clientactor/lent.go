@@ -167,6 +167,6 @@ func (l *lent) ping() error {
 // vitals implements sink: nothing is known.
 func (l *lent) vitals() actors.Vitals { return actors.Vitals{} }
 
-func (l *lent) goodbye(r actors.Reason) {
-	l.own(alone, func() error { return l.ws.Close(websocket.StatusCode(r.Code()), r.Text()) }, func(error) {})
+func (l *lent) goodbye(code uint16, text string) {
+	l.own(alone, func() error { return l.ws.Close(websocket.StatusCode(code), actors.CloseText(text)) }, func(error) {})
 }

@@ -64,7 +64,7 @@ func (c *connection) tickIn(d time.Duration) {
 
 func (c *connection) tick(ctx actor.Context) {
 	switch {
-	case c.over || c.closing != nil:
+	case c.over || c.closing:
 		return
 	case !c.started: // the tick of expectService
 		if !c.reading.Load() {

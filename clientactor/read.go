@@ -16,8 +16,9 @@ const linger = time.Second
 
 // What user code runs in, for reports.
 const (
-	opRead    = "ReadPump" // the caller's OnPingReceived and OnPongReceived, and a net.Conn of a listener of the user's
-	opMessage = "OnMessage"
+	opRead    = "ReadPump"  // the caller's OnPingReceived and OnPongReceived, and a net.Conn of a listener of the user's
+	opMessage = "OnMessage" // the handler, which panics
+	opHandler = "Handler"   // and which returns an error
 )
 
 // ReadLoop reads until the connection ends, hands each message to the handler, and then has the actor end. There is one
@@ -89,7 +90,9 @@ func (c *Conn) conclude() {
 // nothingUnread reports whether the socket can be closed at once: the peer has said that it says no more, and all that was said to
 // it is with the kernel, which sees that through.
 func (c *Conn) nothingUnread() bool {
-	return c.wire.Raw() != nil && c.wire.Idle() == nil && (c.failure == errLeft || websocket.CloseStatus(c.failure) != -1)
+	var crash *actors.PanicError // whose value may be anything
+	return c.wire.Raw() != nil && c.wire.Idle() == nil &&
+		(c.failure == errLeft || websocket.CloseStatus(c.failure) != -1 && !errors.As(c.failure, &crash))
 }
 
 // takeTurn is take on a kept goroutine.
@@ -137,7 +140,7 @@ func (c *Conn) take() {
 			break
 		}
 		t.taken += w.direct
-		w.discard = c.message == nil || c.box.Reason() != actors.ReasonNone
+		w.discard = c.discards()
 		u, err := w.unit()
 		switch {
 		case err != nil:
@@ -146,13 +149,12 @@ func (c *Conn) take() {
 			c.failure = t.heartbeat(u)
 		case u.opcode != 0:
 			t.answer()
-			if w.discard || !c.box.BeginMessage() {
+			if !c.begin(w.discard) {
 				continue
 			}
 			at = opMessage
-			c.message(u.payload)
+			c.pass(u.opcode == opBinary, u.payload)
 			at = opRead
-			c.handled()
 		case w.space() == nil || t.taken > maxTake || !w.poll():
 			t.over()
 			at = ""
@@ -163,14 +165,8 @@ func (c *Conn) take() {
 	at = ""
 }
 
-// handled is for when a message's handler has returned, or ended otherwise.
-func (c *Conn) handled() {
-	c.heard() // what has come meanwhile has had to wait
-	c.box.EndMessage()
-}
-
 // crashed is for when user code has panicked, or ended its goroutine without a value. After a message's handler reading goes
-// on, for the peer's answer; else it has ended.
+// on, for the peer's answer, and hands nothing more on; else it has ended.
 func (c *Conn) crashed(at string, value any) {
 	if at == opMessage {
 		c.handled()
@@ -179,7 +175,7 @@ func (c *Conn) crashed(at string, value any) {
 	if value != nil {
 		err = actors.NewPanicError(at, value)
 	}
-	c.box.PostUserMessage(&userPanic{at, err})
+	c.fault(at, err)
 	if at == opRead {
 		c.failure = err
 	}
@@ -225,10 +221,10 @@ func (t *turn) heartbeat(u unit) error {
 		}
 		return fmt.Errorf("wskit: the peer has closed: %w", peers)
 	case opPing:
-		if t.hooks != nil && t.hooks.ping != nil {
+		if t.rare != nil && t.rare.ping != nil {
 			ctx, cancel := hookContext()
 			defer cancel()
-			if !t.hooks.ping(ctx, append([]byte(nil), u.payload...)) {
+			if !t.rare.ping(ctx, append([]byte(nil), u.payload...)) {
 				return nil
 			}
 		}
@@ -238,10 +234,10 @@ func (t *turn) heartbeat(u unit) error {
 		t.newest = len(t.pongs)
 		t.pongs = append(append(t.pongs, finBit|opPong, byte(len(u.payload))), u.payload...)
 	case opPong:
-		if t.hooks != nil && t.hooks.pong != nil {
+		if t.rare != nil && t.rare.pong != nil {
 			ctx, cancel := hookContext()
 			defer cancel()
-			t.hooks.pong(ctx, append([]byte(nil), u.payload...))
+			t.rare.pong(ctx, append([]byte(nil), u.payload...))
 		}
 	}
 	return nil

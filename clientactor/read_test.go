@@ -27,10 +27,10 @@ func masked(first byte, payload []byte) []byte {
 }
 
 // withOpts is serve with options of the library's, each connection of which is read by a goroutine nobody watches over.
-func withOpts(t *testing.T, opts *websocket.AcceptOptions, message func([]byte)) (url string, conns <-chan *clientactor.Conn) {
+func withOpts(t *testing.T, opts *websocket.AcceptOptions, handle func(bool, []byte) error) (url string, conns <-chan *clientactor.Conn) {
 	accepted := make(chan *clientactor.Conn, 16)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, opts, standard, goroutines, message)
+		c, err := clientactor.Accept(w, r, opts, standard, goroutines, handle)
 		if err != nil {
 			t.Error(err)
 			return
@@ -47,13 +47,13 @@ func TestUserCodeThatFailsWhileReadingCostsItsConnectionAndThePeerIsToldSo(t *te
 	pong := func(context.Context, []byte) {}
 	ping, hi := masked(0x89, nil), slices.Concat(masked(0x81, []byte("hi")), masked(0x81, []byte("yo"))) // at once
 	for name, c := range map[string]struct {
-		opts    websocket.AcceptOptions
-		message func([]byte)
-		in      []byte
+		opts   websocket.AcceptOptions
+		handle func(bool, []byte) error
+		in     []byte
 	}{
-		"Goexit in the handler":                      {message: func([]byte) { runtime.Goexit() }, in: hi},
-		"panic in the handler":                       {message: func([]byte) { panic("boom") }, in: hi},
-		"Goexit in the handler, reading within":      {websocket.AcceptOptions{OnPongReceived: pong}, func([]byte) { runtime.Goexit() }, hi},
+		"Goexit in the handler":                      {handle: func(bool, []byte) error { runtime.Goexit(); return nil }, in: hi},
+		"panic in the handler":                       {handle: func(bool, []byte) error { panic("boom") }, in: hi},
+		"Goexit in the handler, reading within":      {websocket.AcceptOptions{OnPongReceived: pong}, func(bool, []byte) error { runtime.Goexit(); return nil }, hi},
 		"Goexit in OnPingReceived":                   {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { runtime.Goexit(); return true }}, nil, ping},
 		"panic in OnPingReceived":                    {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic("boom") }}, nil, ping},
 		"panic in OnPongReceived":                    {websocket.AcceptOptions{OnPongReceived: func(context.Context, []byte) { panic("boom") }}, nil, masked(0x8a, nil)},
@@ -61,7 +61,7 @@ func TestUserCodeThatFailsWhileReadingCostsItsConnectionAndThePeerIsToldSo(t *te
 		"panic in OnPingReceived, and more comes":    {websocket.AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic("boom") }}, nil, slices.Concat(ping, hi, ping)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url, conns := withOpts(t, &c.opts, c.message)
+			url, conns := withOpts(t, &c.opts, c.handle)
 			conn, r := dialRaw(t, url)
 			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 			if _, err := conn.Write(c.in); err != nil {
@@ -139,7 +139,7 @@ func TestACloseFrameWaitsForTheMessageThatIsBeingWritten(t *testing.T) {
 		"closes":   {masked(0x88, []byte{0x03, 0xe8}), websocket.StatusNormalClosure},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url, conns := serve(t, standard, func([]byte) {})
+			url, conns := serve(t, standard, func(bool, []byte) error { return nil })
 			conn, r := dialRaw(t, url)
 			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 			closed := <-conns
@@ -202,7 +202,7 @@ func TestWhateverTheSizesAndThePiecesEachMessageArrivesWhole(t *testing.T) {
 	cfg := *standard
 	cfg.MaxMessageSize = -1
 	got := make(chan []byte, 1024)
-	url, conns := serve(t, &cfg, func(p []byte) { got <- p })
+	url, conns := serve(t, &cfg, func(_ bool, p []byte) error { got <- p; return nil })
 	sizes := []int{0, 1, 8, 9, 10, 15, 16, 17, 125, 126, 127, 4080, 4088, 4089, 4090, 4092, 4095, 4096, 4097, 8192, 70_000}
 	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 0))

@@ -58,6 +58,6 @@ func (w *wire) vitals() actors.Vitals { return w.Vitals() }
 
 func (w *wire) patience() time.Duration { return w.Wait() }
 
-func (w *wire) goodbye(r actors.Reason) { _ = w.control(actors.CloseFrame(r)) }
+func (w *wire) goodbye(code uint16, text string) { _ = w.control(actors.CloseFrame(code, text)) }
 
 var pingFrame = actors.ControlFrame(opPing, nil)

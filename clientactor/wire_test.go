@@ -101,7 +101,7 @@ func TestWhatTheSocketDoesNotTakeFollowsInOrderAndWholeFramesStayWhole(t *testin
 			})
 			go func() {
 				writers.Wait()
-				w.goodbye(actors.ReasonClosed)
+				w.goodbye(1000, "")
 				w.put(t, []byte("after the close frame"))
 			}()
 			r := bufio.NewReader(peer)

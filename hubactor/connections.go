@@ -21,6 +21,7 @@ type connections struct {
 	parked  []*actors.Adopt // foreign subscribers that came again before they had quite left
 	serial  uint64
 
+	orders   *orders
 	unserved bool // that there was one is logged
 	draining *actors.Drain
 	limit    *time.Timer // of draining
@@ -45,7 +46,7 @@ type (
 
 func connectionsProps(link *actors.Link) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		c := &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}}
+		c := &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}, orders: newOrders(link)}
 		c.props = actor.PropsFromProducer(func() actor.Actor { return c.next.Actor },
 			actor.WithDispatcher(actors.Connections()), actor.WithMailbox(func() actor.Mailbox { return c.next.Outbox }))
 		return c
@@ -92,6 +93,9 @@ func (c *connections) Receive(ctx actor.Context) {
 		if c.limit != nil {
 			c.limit.Stop()
 		}
+		c.orders.stop()
+	default:
+		c.orders.receive(ctx, m)
 	}
 }
 
@@ -195,7 +199,7 @@ func (c *connections) drain(ctx actor.Context, m *actors.Drain) {
 	for _, e := range c.entries {
 		e.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: m.Deadline})
 	}
-	c.remind(ctx, time.Until(m.Deadline), &overdue{})
+	c.limit = remind(ctx, time.Until(m.Deadline), &overdue{})
 }
 
 func (c *connections) overdue(ctx actor.Context, m *overdue) {
@@ -210,12 +214,7 @@ func (c *connections) overdue(ctx actor.Context, m *overdue) {
 	for _, e := range c.entries {
 		e.Outbox.Abort()
 	}
-	c.remind(ctx, time.Until(c.draining.Limit)/2, &overdue{last: true})
-}
-
-func (c *connections) remind(ctx actor.Context, after time.Duration, m *overdue) {
-	root, self := ctx.ActorSystem().Root, ctx.Self()
-	c.limit = time.AfterFunc(after, func() { root.Send(self, m) })
+	c.limit = remind(ctx, time.Until(c.draining.Limit)/2, &overdue{last: true})
 }
 
 // drained is for when nobody is left. What the last ones reported may still be in the mailbox: their end overtook it.
