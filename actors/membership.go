@@ -8,11 +8,11 @@ import (
 
 // rare is what few outboxes have at a time.
 type rare struct {
-	cut      func()         // frees an actor that a write blocks
-	released chan struct{}  // closed when nothing is held any more; nil while nobody waits for that
-	quiet    func()         // to be called when the message that is being handled has been
-	ending   []func(Reason) // to be called when the end begins
-	closing  *Close         // what began it, if that has a code of its own
+	cut      func()        // frees an actor that a write blocks
+	released chan struct{} // closed when nothing is held any more; nil while nobody waits for that
+	quiet    func()        // to be called when the message that is being handled has been
+	ending   func(Reason)  // to be called when the end begins
+	closing  *Close        // what began it, if that has a code of its own
 }
 
 // end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.
@@ -23,10 +23,8 @@ func (o *Outbox) end(r Reason) {
 		o.link.System.Root.Send(o.link.Registry, &Left{Member{o.owner, o}})
 	}
 	o.unenroll()
-	if o.rare != nil {
-		for _, fn := range o.rare.ending {
-			fn(r)
-		}
+	if o.rare != nil && o.rare.ending != nil {
+		o.rare.ending(r)
 		o.rare.ending = nil
 	}
 }
@@ -42,7 +40,14 @@ func (o *Outbox) atEnd(fn func(Reason)) {
 		return
 	}
 	r := o.rarely()
-	r.ending = append(r.ending, fn)
+	if before := r.ending; before != nil {
+		after := fn
+		fn = func(r Reason) {
+			before(r)
+			after(r)
+		}
+	}
+	r.ending = fn
 }
 
 // SetHome says whose actor this is the mailbox of: owner's, a child of that hub's connections. It is called before the outbox is shared.
