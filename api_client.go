@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
@@ -21,72 +19,8 @@ type Client struct {
 	who  atomic.Pointer[identity] // nil: there is nothing to say
 }
 
-// ClientConfig is what the ClientOptions set.
-type ClientConfig struct {
-	WriteWait, PingInterval time.Duration
-	MaxMessageSize          int64
-	SendBufSize             int
-}
-
-// ClientOption configures a Client. A nil option is skipped.
-type ClientOption func(*ClientConfig)
-
-// WithWriteWait sets how long writing a message or ping may take, and how long a pong is waited for. Default 10 s; <= 0:
-// the default.
-func WithWriteWait(d time.Duration) ClientOption { return func(c *ClientConfig) { c.WriteWait = d } }
-
-// WithPingInterval sets the time between two pings. Default 30 s; <= 0: the default.
-func WithPingInterval(d time.Duration) ClientOption {
-	return func(c *ClientConfig) { c.PingInterval = d }
-}
-
-// WithMaxMessageSize sets how many bytes an incoming message may have; one that has more closes the connection with 1009.
-// Default 512; 0: the default; negative: no limit.
-func WithMaxMessageSize(n int64) ClientOption { return func(c *ClientConfig) { c.MaxMessageSize = n } }
-
-// WithSendBufSize sets how many messages wait for the peer before the newest is dropped. Default 256; <= 0: the default.
-func WithSendBufSize(n int) ClientOption { return func(c *ClientConfig) { c.SendBufSize = n } }
-
-// Overflow is what becomes of a message for which a client's queue has no room.
-type Overflow = actors.Overflow
-
-// The policies of WithOverflow. Whatever is dropped is counted and reported, see WithOnDrop.
-const (
-	DropNewest = actors.DropNewest // the message is dropped; the default
-	DropOldest = actors.DropOldest // those that have waited longest are dropped until it fits
-	Disconnect = actors.Disconnect // the client is closed with 1013, "slow consumer"; its queue is dropped
-)
-
-// WithOverflow sets what becomes of messages for which the queue has no room. Default DropNewest.
-func WithOverflow(policy Overflow) ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.queue.Overflow = policy }) }
-}
-
-// WithSendBufBytes bounds the queue in bytes too, beside WithSendBufSize. Default, and <= 0: no such bound. A single
-// message that is longer never fits.
-func WithSendBufBytes(n int) ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.queue.Bytes = max(n, 0) }) }
-}
-
-// settings is what options set beyond ClientConfig, whose fields are fixed.
-type settings struct {
-	queue actors.Bound
-	rate  float64 // of incoming messages, in a second; 0: no limit
-	burst int
-	as    guest
-}
-
-// extras holds the settings of each ClientConfig while clientConfig applies the options.
-var extras sync.Map // of *ClientConfig to *settings
-
-func more(c *ClientConfig, set func(*settings)) {
-	if s, ok := extras.Load(c); ok {
-		set(s.(*settings))
-	}
-}
-
 // Accept upgrades the request to a WebSocket, makes a Client of it and registers it; run ReadPump and WritePump in
-// goroutines of their own, or Serve in one. acceptOpts may be nil; see there for cross-origin requests, which are refused by
+// goroutines of their own, or Serve in one. acceptOpts may be nil, which means those of WithAcceptOptions; see there for cross-origin requests, which are refused by
 // default, and for compression (RFC 7692), which is off: with it, a broadcast is compressed once for all clients.
 //
 // The client is closed when ctx ends. The end of the request's own context, with which net/http ends the handler, does not count,
@@ -105,6 +39,9 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	}
 	c := &Client{hub: hub}
 	cfg, set := clientConfig(clientOpts)
+	if acceptOpts == nil {
+		acceptOpts = set.accept
+	}
 	place, err := hub.reserve(r, c, &c.who, set)
 	if err != nil {
 		return nil, hub.refuse(w, err)
@@ -245,35 +182,6 @@ func (c *Client) Outbox() *actors.Outbox {
 		return nil
 	}
 	return c.conn.Outbox()
-}
-
-// standardClient and standardSettings are the configuration of all clients without options.
-var standardClient, standardSettings = newClientConfig(nil)
-
-func clientConfig(opts []ClientOption) (*clientactor.Config, *settings) {
-	if len(opts) == 0 {
-		return standardClient, standardSettings
-	}
-	return newClientConfig(opts)
-}
-
-func newClientConfig(opts []ClientOption) (*clientactor.Config, *settings) {
-	c, set := &ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}, new(settings)
-	extras.Store(c, set)
-	defer extras.Delete(c)
-	for _, opt := range opts {
-		if opt != nil {
-			opt(c)
-		}
-	}
-	set.queue.Messages = orDefault(c.SendBufSize, DefaultSendBufSize)
-	if c.MaxMessageSize == 0 {
-		c.MaxMessageSize = DefaultMaxMessageSize
-	}
-	return &clientactor.Config{
-		WriteWait: orDefault(c.WriteWait, DefaultWriteWait), PingInterval: orDefault(c.PingInterval, DefaultPingInterval),
-		MaxMessageSize: c.MaxMessageSize, Queue: set.queue, Rate: set.rate, Burst: set.burst,
-	}, set
 }
 
 func (c *Client) adopt() {

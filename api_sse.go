@@ -1,6 +1,9 @@
 package wskit
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 
@@ -15,17 +18,20 @@ type SSEClient struct {
 	who    atomic.Pointer[identity] // nil: there is nothing to say
 }
 
-// NewSSEClient makes an SSEClient that queues up to bufSize messages (<= 0: DefaultSendBufSize) and streams nowhere; it is
-// not registered yet. AcceptSSE makes its own. With a nil hub the result is closed.
+// NewSSEClient makes an SSEClient that queues up to bufSize messages (<= 0: DefaultSendBufSize). It streams nowhere until its Serve
+// is called, and is not registered yet. AcceptSSE and ServeSSE make their own. With a nil hub the result is closed.
 func NewSSEClient(hub *Hub, bufSize int) *SSEClient {
 	if hub == nil {
 		hub.warn("NewSSEClient: nil hub")
 		return &SSEClient{}
 	}
-	if bufSize <= 0 {
-		bufSize = DefaultSendBufSize
+	cfg := standardStream
+	if bufSize > 0 && bufSize != DefaultSendBufSize {
+		own := *standardStream
+		own.Queue.Messages = bufSize
+		cfg = &own
 	}
-	c := &SSEClient{hub: hub, stream: sseactor.New(bufSize)}
+	c := &SSEClient{hub: hub, stream: sseactor.New(cfg)}
 	c.adopt()
 	return c
 }
@@ -69,35 +75,102 @@ func (c *SSEClient) Outbox() *actors.Outbox {
 //     EventSource come back in 2 to 5 s, or 503 (see WithSSERefusalStatus),
 //   - ErrHubStopped for a hub that has stopped: 503, which tells an EventSource to give up,
 //   - ErrMethodNotAllowed: 405, with Allow,
-//   - ErrFlusherNotSupported: 500.
+//   - ErrFlusherNotSupported: 500,
+//   - ErrTooManyConnections: as ErrTooManySubscribers, with 429 in place of 503; ErrLockedOut: 403,
+//   - what WithAuthenticate and WithAuthorize refuse: as it says there.
 func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
+	return newStreaming(nil).serve("AcceptSSE", w, r, hub)
+}
+
+// ServeSSE is AcceptSSE with options, and without an error when the client left: nil then, as when the hub closed the stream. Of
+// the options those matter that have a meaning for a stream: WithWriteWait, WithSendBufSize, WithSendBufBytes, WithOverflow,
+// WithTopics, WithUser, WithValue, WithRetry, WithKeepAlive and WithEventNames.
+func ServeSSE(w http.ResponseWriter, r *http.Request, hub *Hub, opts ...ClientOption) error {
+	return unlessLeft(newStreaming(opts).serve("ServeSSE", w, r, hub))
+}
+
+// Serve answers the request with the stream of an SSEClient that NewSSEClient made, as ServeSSE does, and blocks. It may be
+// registered before or after; what it was sent so far goes out first. That its client leaves ends it, and takes it out of the hub.
+// It can be served once: an error wraps ErrInvalidArgument if it is or was served, answered 500, ErrHubStopped if it is closed,
+// answered 503. The other errors are those of ServeSSE, but nobody is put off because the hub is full or drains. A request that is
+// not answered with the stream, for its method or for want of a writer that can flush, leaves the stream to another.
+func (c *SSEClient) Serve(w http.ResponseWriter, r *http.Request) error {
+	if w == nil || r == nil {
+		return fmt.Errorf("%w: nil ResponseWriter or Request", ErrInvalidArgument)
+	}
+	if c == nil || c.stream == nil {
+		answer(w, http.StatusServiceUnavailable)
+		return ErrHubStopped
+	}
+	if over, err := c.hub.checkSSE(w, r, nil); over {
+		return err
+	}
+	switch err := c.stream.Claim(); {
+	case errors.Is(err, ErrHubStopped):
+		return c.hub.refuse(w, err)
+	case err != nil:
+		answer(w, http.StatusInternalServerError)
+		return fmt.Errorf("%w: %w", ErrInvalidArgument, err)
+	}
+	return unlessLeft(c.hub.stream("ServeSSE", func() (answering, error) { return c.answer(w, r), nil }))
+}
+
+// unlessLeft is err, unless that says that the client left.
+func unlessLeft(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// streaming is how streams are served.
+type streaming struct {
+	cfg *sseactor.Config
+	set *settings
+}
+
+func newStreaming(opts []ClientOption) streaming {
+	cfg, set := streamConfig(opts)
+	return streaming{cfg, set}
+}
+
+// answering is a request that is being answered with a stream.
+type answering interface{ Serve() error }
+
+// serve answers a request with a stream of its own, and blocks.
+func (s streaming) serve(op string, w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	if err := checkRequest(w, r, hub); err != nil {
 		return err
 	}
-	if over, err := hub.checkSSE(w, r); over {
+	if over, err := hub.checkSSE(w, r, s.set); over {
 		return err
 	}
-	var stream interface{ Serve() error }
+	return hub.stream(op, func() (answering, error) { return s.open(w, r, hub) })
+}
+
+// stream opens a stream and waits for its end. To open one takes more stack than to wait, and a goroutine keeps what it once needed.
+func (h *Hub) stream(op string, open func() (answering, error)) error {
+	var a answering
 	var err error
-	// To open a stream takes more stack than to wait for its end, and a goroutine keeps what it once needed.
-	if failed := hub.up().Goroutines.Isolate("AcceptSSE", func() { stream, err = openSSE(w, r, hub) }); failed != nil {
+	if failed := h.up().Goroutines.Isolate(op, func() { a, err = open() }); failed != nil {
 		rethrow(failed)
 	}
 	if err != nil {
 		return err
 	}
-	return stream.Serve()
+	return a.Serve()
 }
 
-// openSSE registers a stream and begins to answer the request with it; an error has been answered.
-func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve() error }, error) {
+// open registers a stream and begins to answer the request with it; an error has been answered.
+func (s streaming) open(w http.ResponseWriter, r *http.Request, hub *Hub) (answering, error) {
 	c := &SSEClient{hub: hub}
-	place, err := hub.reserve(r, c, &c.who, standardSettings)
+	place, err := hub.reserve(r, c, &c.who, s.set)
 	if err != nil {
 		return nil, hub.putOff(w, err)
 	}
 	defer place.giveBack()
-	c.stream = sseactor.NewServed(DefaultSendBufSize)
+	c.stream = sseactor.New(s.cfg)
+	_ = c.stream.Claim() // nobody else knows it yet
 	place.settle(c.stream.Outbox())
 	c.adopt()
 	in := false
@@ -110,13 +183,18 @@ func openSSE(w http.ResponseWriter, r *http.Request, hub *Hub) (interface{ Serve
 		return nil, hub.putOff(w, err)
 	}
 	in = true
-	life := hub.up().Life
-	if hub.hijackSSE {
-		if taken := c.stream.Hijack(life, w, r, DefaultWriteWait); taken != nil {
-			return taken, nil
+	return c.answer(w, r), nil
+}
+
+// answer begins to answer the request with the stream, which is claimed.
+func (c *SSEClient) answer(w http.ResponseWriter, r *http.Request) answering {
+	life := c.hub.up().Life
+	if c.hub.hijackSSE {
+		if taken := c.stream.Hijack(life, w, r); taken != nil {
+			return taken
 		}
 	}
-	return c.stream.Respond(life, w, r, DefaultWriteWait), nil
+	return c.stream.Respond(life, w, r)
 }
 
 func (c *SSEClient) adopt() {

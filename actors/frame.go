@@ -23,8 +23,8 @@ type Frame struct {
 
 // encodings are what not every frame is asked for.
 type encodings struct {
-	joined, deflated, sse shared
-	threshold             int // of a bundle: what deflated was built for
+	joined, deflated, sse, named shared
+	threshold                    int // of a bundle: what deflated was built for
 }
 
 // shared is an encoding that is built when it is first asked for.
@@ -170,7 +170,7 @@ func AppendSSE(dst, payload []byte) []byte {
 		payload = replaceInvalid(payload)
 	}
 	if cap(dst) == 0 {
-		dst = make([]byte, 0, len(payload)+len("data: \n\n")+8*bytes.Count(payload, []byte{'\n'}))
+		dst = make([]byte, 0, sizeSSE(payload))
 	}
 	for {
 		i := bytes.IndexAny(payload, "\r\n")
@@ -185,6 +185,11 @@ func AppendSSE(dst, payload []byte) []byte {
 		}
 		payload = payload[i+1:]
 	}
+}
+
+// sizeSSE is what AppendSSE appends at most, but for a payload of many CRs.
+func sizeSSE(payload []byte) int {
+	return len(payload) + len("data: \n\n") + 8*bytes.Count(payload, []byte{'\n'})
 }
 
 // replaceInvalid is p with U+FFFD in place of each byte that is not valid UTF-8.

@@ -16,7 +16,7 @@ type sink interface {
 	// write writes g, which begins now, and releases it; pending means that the actor will be sent a written, and that there
 	// must be no other write before that.
 	write(g actors.Gathered, now time.Time) (pending bool, err error)
-	// check is called every KeepAlive.
+	// check is called now and then, after KeepAlive for the first time at the latest.
 	check()
 	// end is the last call: the actor has ended, for err if not for the hub.
 	end(err error)
@@ -24,17 +24,20 @@ type sink interface {
 
 // What a stream's actor is told, through its Outbox.
 type (
-	left    struct{ err error } // the client left, or the response cannot be written
-	beat    struct{}            // the stream was silent for KeepAlive
-	written struct{ err error } // the pending write is done, or failed
+	attached struct{}            // out is set, and being written to
+	left     struct{ err error } // the client left, or the response cannot be written
+	beat     struct{}            // it is time to look whether the stream was silent
+	written  struct{ err error } // the pending write is done, or failed
 )
 
 func (s *stream) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actors.Batch:
-		if s.out != nil {
-			s.write(m.Gather((*actors.Frame).SSE))
+		if s.attached {
+			s.write(m.Gather(s.cfg.encode()))
 		}
+	case attached:
+		s.attached, s.pending, s.last = true, true, time.Now()
 	case *written:
 		s.pending = false
 		if s.check(m.err) {
@@ -63,6 +66,9 @@ func (s *stream) Receive(ctx actor.Context) {
 	case *actor.Started:
 		s.started.Store(true)
 	case *actor.Stopping:
+		s.mu.Lock()
+		s.over = true // the rest of what mu guards does not change any more
+		s.mu.Unlock()
 		for _, t := range []*time.Timer{s.limit, s.timer} {
 			if t != nil {
 				t.Stop()
@@ -70,6 +76,7 @@ func (s *stream) Receive(ctx actor.Context) {
 		}
 	case *actor.Stopped:
 		s.box.Discard()
+		s.attached = false
 		if s.out != nil {
 			s.out.end(s.err)
 			s.out = nil
@@ -94,13 +101,17 @@ func (s *stream) write(g actors.Gathered) {
 
 // beat writes a comment if the stream was silent, and sees to the next beat.
 func (s *stream) beat() {
-	if s.out == nil {
+	if !s.attached {
 		return
 	}
 	s.out.check()
-	left := KeepAlive - time.Since(s.last)
+	silence, ok := s.cfg.keepAlive()
+	if !ok {
+		return
+	}
+	left := silence - time.Since(s.last)
 	if left <= 0 {
-		left = KeepAlive
+		left = silence
 		if !s.pending {
 			s.write(actors.Gathered{Bytes: comment})
 		}
@@ -119,10 +130,14 @@ func (s *stream) check(err error) bool {
 	return false
 }
 
-// close lets what is queued go out first. A stream that is not attached has nowhere to write to.
+// close lets what is queued go out first. A stream that nobody is about to attach has nowhere to write to.
 func (s *stream) close(m *actors.Close) {
 	s.closing = true
-	if !s.served {
+	s.mu.Lock()
+	claimed := s.claimed
+	s.over = !claimed
+	s.mu.Unlock()
+	if !claimed {
 		s.box.Stop()
 		return
 	}
@@ -135,7 +150,7 @@ func (s *stream) close(m *actors.Close) {
 }
 
 func (s *stream) endIfDrained() {
-	if s.closing && !s.pending && s.box.Drained() {
+	if s.closing && s.attached && !s.pending && s.box.Drained() {
 		s.box.Stop()
 	}
 }

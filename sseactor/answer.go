@@ -18,6 +18,19 @@ const (
 	maxRetry = 5 * time.Second
 )
 
+// first is what goes out with the headers: the comment, and how long an EventSource waits before it comes back. withComment is
+// for all but those who compare what was written with what was sent.
+func (c *Config) first(withComment bool) []byte {
+	var first []byte
+	if withComment {
+		first = comment
+	}
+	if c.Retry > 0 {
+		first = fmt.Appendf(first[:len(first):len(first)], "retry: %d\n\n", max(c.Retry.Milliseconds(), 1))
+	}
+	return first
+}
+
 // setHeader says what the response is; none of it may be cached or held back. What the caller has set stands, but for another
 // type of content, which an EventSource would refuse.
 func setHeader(h http.Header) {

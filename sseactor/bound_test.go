@@ -37,10 +37,10 @@ func serveBehind(t *testing.T, kind wstest.Kind, wait time.Duration, wrap func(h
 	t.Helper()
 	life, end := context.WithCancel(context.Background())
 	t.Cleanup(end)
-	b := &behind{Stream: sseactor.NewServed(8), result: make(chan error, 1), end: end}
+	b := &behind{Stream: claimed(8, wait), result: make(chan error, 1), end: end}
 	spawn(b.Stream)
 	b.Server = wstest.Listen(t, kind, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b.result <- b.Respond(life, wrap(w, r), r, wait).Serve()
+		b.result <- b.Respond(life, wrap(w, r), r).Serve()
 	}))
 	return b
 }
@@ -136,10 +136,10 @@ func TestALargeEventIsNotGivenUpWhileItGetsThrough(t *testing.T) {
 		"none":      func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter { return opaque{w} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, result := sseactor.NewServed(8), make(chan error, 1)
+			s, result := claimed(8, wait), make(chan error, 1)
 			spawn(s)
 			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				result <- s.Respond(context.Background(), wrap(w, r), r, wait).Serve()
+				result <- s.Respond(context.Background(), wrap(w, r), r).Serve()
 			}))
 			srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 				_ = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
@@ -240,10 +240,10 @@ func (s stuck) Write(p []byte) (int, error) {
 func TestAWriterOfNoServerDoesNotHoldTheHandlerUp(t *testing.T) {
 	writing, free := make(chan struct{}), make(chan struct{})
 	w := &response{}
-	s, result := sseactor.NewServed(8), make(chan error, 1)
+	s, result := claimed(8, 50*time.Millisecond), make(chan error, 1)
 	spawn(s)
 	go func() {
-		err := s.Respond(context.Background(), stuck{opaque{recording{w}}, writing, free}, httptest.NewRequest("GET", "/", nil), 50*time.Millisecond).Serve()
+		err := s.Respond(context.Background(), stuck{opaque{recording{w}}, writing, free}, httptest.NewRequest("GET", "/", nil)).Serve()
 		result <- err
 	}()
 	send(t, s, "x")

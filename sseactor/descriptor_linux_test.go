@@ -149,9 +149,9 @@ func TestWhatAStreamThroughNetHTTPSendsMayBeUnacknowledgedForSoLong(t *testing.T
 			t.Run(name, func(t *testing.T) {
 				conns, done := make(chan net.Conn, 1), make(chan error, 1)
 				srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					s := sseactor.NewServed(1)
+					s := claimed(1, wait)
 					spawn(s)
-					out := s.Respond(t.Context(), wrap(w), r, wait)
+					out := s.Respond(t.Context(), wrap(w), r)
 					s.Beat() // which is due in 15 s
 					done <- out.Serve()
 				}))

@@ -40,12 +40,12 @@ type Hijacked struct {
 
 // Hijack takes the request's connection over from net/http, answers the request, and attaches the stream to the connection.
 // What it returns is to be served. nil means that it could not be done and nothing has happened: Respond can do it.
-func (s *Stream) Hijack(hub context.Context, w http.ResponseWriter, r *http.Request, wait time.Duration) *Hijacked {
+func (s *Stream) Hijack(hub context.Context, w http.ResponseWriter, r *http.Request) *Hijacked {
 	if !canHijack(w, r) {
 		return nil
 	}
 	setHeader(w.Header())
-	head := head(w.Header())
+	head := append(head(w.Header()), s.cfg.first(true)...)
 	var conn net.Conn
 	returned := false
 	defer func() {
@@ -65,7 +65,7 @@ func (s *Stream) Hijack(hub context.Context, w http.ResponseWriter, r *http.Requ
 	actors.DropBuffers(w, conn, rw)
 	setAnswered(w)
 	h := &Hijacked{stream: s}
-	h.socket.Attach(conn, wait, func(err error) { s.box.PostUserMessage(&written{err}) })
+	h.socket.Attach(conn, s.cfg.WriteWait, func(err error) { s.box.PostUserMessage(&written{err}) })
 	h.attach(hub, r.Context(), head)
 	returned = true
 	return h
@@ -98,7 +98,7 @@ func setAnswered(w http.ResponseWriter) {
 	}
 }
 
-// head is the response up to its first event; its body ends with the connection (RFC 9112, section 6.3).
+// head is the head of the response, whose body ends with the connection (RFC 9112, section 6.3).
 func head(h http.Header) []byte {
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 200 OK\r\n")
@@ -107,23 +107,24 @@ func head(h http.Header) []byte {
 	}
 	_ = h.WriteSubset(&b, map[string]bool{"Connection": true})
 	b.WriteString("Connection: close\r\n\r\n")
-	b.Write(comment)
 	return b.Bytes()
 }
 
 // attach sends the head and lets the actor run.
 func (h *Hijacked) attach(hub, request context.Context, head []byte) {
 	s := h.stream
-	s.out = h
-	s.pending, _ = h.socket.Send(actors.Gathered{Bytes: head}) // it fails on a connection that has ended, as read will see
-	if !s.pending {
-		s.box.Resume()
+	s.lane.direct.Store(true)
+	alive := s.attach(h)
+	pending, _ := h.socket.Send(actors.Gathered{Bytes: head}) // it fails on a connection that has ended, as read will see
+	switch {
+	case !alive:
+		h.decide(nil, false)
+	case !pending:
+		s.box.PostUserMessage(&written{})
 	}
-	s.startBeat()
 	h.stop[0] = context.AfterFunc(request, func() { h.decide(request.Err(), false) })
 	// An actor that is gone, or never was, can close nothing.
 	h.stop[1] = context.AfterFunc(hub, func() { h.decide(nil, false) })
-	s.lane.release(actors.Connections())
 }
 
 // Serve blocks until the stream ends. It returns what Response.Serve does, with context.Canceled when the client left: net/http
@@ -153,7 +154,9 @@ func (h *Hijacked) close() {
 		stop()
 	}
 	s := h.stream
-	s.timer.Stop()                                        // as the actor does, if there is one
+	if s.timer != nil { // else the actor had ended before
+		s.timer.Stop() // as the actor does, if there is one
+	}
 	s.box.Close(&actors.Close{Reason: actors.ReasonPeer}) // what is still queued meets a closed connection
 }
 

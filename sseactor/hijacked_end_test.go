@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/wskit/wskit/actors"
-	"github.com/wskit/wskit/sseactor"
 )
 
 func TestATakenOverStreamWaitsForNoClientThatStaysAfterTheEnd(t *testing.T) {
@@ -180,8 +179,8 @@ func TestATakenOverStreamLeavesNothingBehind(t *testing.T) {
 		life, ctx := &watched{Context: context.Background()}, &watched{Context: context.Background()}
 		server, client := net.Pipe()
 		go func() { _, _ = io.CopyN(io.Discard, client, 10); _ = client.Close() }()
-		s := sseactor.NewServed(8)
-		h := s.Hijack(life, own(server), request(ctx), time.Hour)
+		s := claimed(8, time.Hour)
+		h := s.Hijack(life, own(server), request(ctx))
 		if life.n.Load() != 1 || ctx.n.Load() != 1 {
 			t.Error("watched by", life.n.Load(), ctx.n.Load())
 		}
@@ -235,8 +234,8 @@ func TestATakenOverStreamThatNobodyAdoptedEnds(t *testing.T) {
 	for _, hubEnds := range []bool{true, false} {
 		server, client := tcp(t)
 		life, end := context.WithCancel(context.Background())
-		s := sseactor.NewServed(8)
-		h := s.Hijack(life, own(server), request(t.Context()), time.Hour)
+		s := claimed(8, time.Hour)
+		h := s.Hijack(life, own(server), request(t.Context()))
 		result := &taken{s, serving(h)}
 		if hubEnds {
 			end()
@@ -278,7 +277,7 @@ func TestAPanicWhileAConnectionIsTakenOverEndsTheStream(t *testing.T) {
 		"after Hijack": halfOwner{own(c)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := sseactor.NewServed(8)
+			s := claimed(8, time.Second)
 			spawn(s)
 			func() {
 				defer func() {
@@ -286,7 +285,7 @@ func TestAPanicWhileAConnectionIsTakenOverEndsTheStream(t *testing.T) {
 						t.Error("no panic")
 					}
 				}()
-				s.Hijack(context.Background(), w, request(t.Context()), time.Second)
+				s.Hijack(context.Background(), w, request(t.Context()))
 			}()
 			if r := s.Outbox().Reason(); r != actors.ReasonWrite {
 				t.Errorf("reason %v", r)

@@ -62,10 +62,10 @@ type taken struct {
 // take has a new stream of 8 messages, with its actor, take conn over and serves it.
 func take(t *testing.T, ctx context.Context, conn net.Conn, wait time.Duration) *taken {
 	t.Helper()
-	s := sseactor.NewServed(8)
+	s := claimed(8, wait)
 	spawn(s)
 	w := own(conn)
-	h := s.Hijack(context.Background(), w, request(ctx), wait)
+	h := s.Hijack(context.Background(), w, request(ctx))
 	if h == nil {
 		t.Fatal("not taken over")
 	}
@@ -183,9 +183,9 @@ func TestAFrameworksWriterIsToldThatTheRequestIsAnswered(t *testing.T) {
 			w.owner = own(server)
 			c.w = w
 		}
-		s := sseactor.NewServed(8)
+		s := claimed(8, time.Hour)
 		spawn(s)
-		result := &taken{s, serving(s.Hijack(context.Background(), c.w, request(t.Context()), time.Hour))}
+		result := &taken{s, serving(s.Hijack(context.Background(), c.w, request(t.Context())))}
 		if !c.told(c.w) {
 			t.Errorf("%+v", c.w)
 		}
@@ -298,13 +298,13 @@ func TestACommentIsNoPartOfAnEventAndIsSubjectToTheWriteWait(t *testing.T) {
 	})
 }
 
-// idlePool waits until no worker of the pool is at the end of its work for another test, or a bubble's work could be done
+// idlePool waits until no worker of the pool is at the end of its work for another test, or a bubble's work could be done outside of it.
 
 func idlePool(t *testing.T) {
 	t.Helper()
 	stacks := make([]byte, 1<<20)
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if n := runtime.Stack(stacks, true); !bytes.Contains(stacks[:n], []byte("actors.(*Pool).work")) {
+		if n := runtime.Stack(stacks, true); !bytes.Contains(stacks[:n], []byte("actors.(*Pool).work")) && !bytes.Contains(stacks[:n], []byte("actors.(*Elastic).work")) {
 			return
 		}
 	}
@@ -313,12 +313,12 @@ func idlePool(t *testing.T) {
 
 func TestWhatCameBeforeAConnectionWasTakenOverFollowsTheHead(t *testing.T) {
 	server, client := tcp(t)
-	s := sseactor.NewServed(8)
+	s := claimed(8, time.Hour)
 	spawn(s)
 	send(t, s, "early")
 	s.Outbox().Close(&actors.Close{Reason: actors.ReasonShutdown})
 	time.Sleep(10 * time.Millisecond) // which would be enough for it to end
-	h := s.Hijack(context.Background(), own(server), request(t.Context()), time.Hour)
+	h := s.Hijack(context.Background(), own(server), request(t.Context()))
 	result := &taken{s, serving(h)}
 	if got := body(t, client); got != "data: early\n\n" {
 		t.Errorf("%q", got)
@@ -374,8 +374,8 @@ func TestAWriterThatDoesNotPartWithItsConnectionIsLeftAlone(t *testing.T) {
 		"Transfer-Encoding": {headed("Transfer-Encoding"), get()},
 		"Hijack fails":      {&owner{ResponseRecorder: httptest.NewRecorder(), fail: func() error { return http.ErrNotSupported }}, get()},
 	} {
-		s := sseactor.NewServed(8)
-		if h := s.Hijack(context.Background(), c.w, c.r, time.Second); h != nil {
+		s := claimed(8, time.Second)
+		if h := s.Hijack(context.Background(), c.w, c.r); h != nil {
 			t.Errorf("%s: taken over", name)
 		}
 		if r := s.Outbox().Reason(); r != actors.ReasonNone {

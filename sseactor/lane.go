@@ -1,23 +1,18 @@
 package sseactor
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
 )
 
-// lane is the dispatcher of a stream's mailbox. Nothing runs before the stream is attached to its response. Then it runs on a
-// pool; but while its client takes its time, apart from the others, so that it does not cost them a place again and again.
+// lane is the dispatcher of a stream's mailbox. It runs on the pool for what may block; but while its client takes its time,
+// apart from the others, so that it does not cost them a place again and again. On a connection that was taken over nothing
+// blocks.
 type lane struct {
-	pool actor.Dispatcher // set before it opens
-	slow atomic.Int32     // how many quick writes it takes to come back to the pool
-
-	open atomic.Bool
-	mu   sync.Mutex // guards what comes before that
-	held func()     // a mailbox is not scheduled again before its run has begun
+	direct atomic.Bool  // it writes to a connection that was taken over
+	slow   atomic.Int32 // how many quick writes it takes to come back to the pool
 }
 
 const (
@@ -30,38 +25,31 @@ func (l *lane) Throughput() int { return actors.Streams().Throughput() }
 
 // Schedule implements actor.Dispatcher.
 func (l *lane) Schedule(fn func()) {
-	switch {
-	case !l.open.Load() && l.hold(fn):
-	case l.slow.Load() > 0:
+	switch l.choose() {
+	case onConnections:
+		actors.Connections().Schedule(fn)
+	case apart:
 		actors.Streams().ScheduleApart(fn)
 	default:
-		l.pool.Schedule(fn)
+		actors.Streams().Schedule(fn)
 	}
 }
 
-func (l *lane) hold(fn func()) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open.Load() {
-		return false
-	}
-	l.held = fn
-	return true
-}
+// Where a mailbox runs.
+const (
+	onStreams = iota
+	apart
+	onConnections
+)
 
-// release lets the mailbox run, on that pool. Only the first call counts.
-func (l *lane) release(pool actor.Dispatcher) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open.Load() {
-		return
+func (l *lane) choose() int {
+	switch {
+	case l.direct.Load():
+		return onConnections
+	case l.slow.Load() > 0:
+		return apart
 	}
-	l.pool = pool
-	l.open.Store(true)
-	if l.held != nil {
-		pool.Schedule(l.held)
-		l.held = nil
-	}
+	return onStreams
 }
 
 // wrote notes how long a write took.

@@ -38,7 +38,7 @@ type Response struct {
 var errDetached = errors.New("wskit: the handler has returned")
 
 // Respond begins to answer the request with the stream. The Response is to be served, and needs less stack for that.
-func (s *Stream) Respond(hub context.Context, w http.ResponseWriter, r *http.Request, wait time.Duration) *Response {
+func (s *Stream) Respond(hub context.Context, w http.ResponseWriter, r *http.Request) *Response {
 	var out *Response
 	begun := false
 	defer func() {
@@ -51,18 +51,18 @@ func (s *Stream) Respond(hub context.Context, w http.ResponseWriter, r *http.Req
 		}
 	}()
 	setHeader(w.Header())
-	out = &Response{stream: s, request: r, w: w, rc: http.NewResponseController(w), wait: wait,
+	out = &Response{stream: s, request: r, w: w, rc: http.NewResponseController(w), wait: s.cfg.WriteWait,
 		lasting: r.ProtoMajor == 1, done: make(chan struct{})}
-	s.out = out
 	s.box.OnAbort(out.cut)
 	// An actor that is gone, or never was, can close nothing.
 	out.unwatch = context.AfterFunc(hub, func() { out.end(nil) })
-	if err := out.open(); err != nil {
+	alive := s.attach(out)
+	err := out.open()
+	if alive {
 		s.box.PostUserMessage(&written{err})
+	} else {
+		out.end(nil)
 	}
-	s.startBeat()
-	s.box.Resume()
-	s.lane.release(actors.Streams())
 	begun = true
 	return out
 }
@@ -109,36 +109,39 @@ func (r *Response) open() error {
 	if err := actors.Fence("ResponseWriter", func() { r.w.WriteHeader(http.StatusOK) }); err != nil {
 		return err
 	}
-	first := comment
-	if _, recorder := r.w.(interface{ Result() *http.Response }); recorder {
-		first = nil // an httptest.ResponseRecorder: there is no network, and what it holds is compared with what was sent
-	}
-	_, err := r.write(actors.Gathered{Bytes: first}, time.Now())
-	return err
+	// An httptest.ResponseRecorder: there is no network, and what it holds is compared with what was sent.
+	_, recorder := r.w.(interface{ Result() *http.Response })
+	return r.put(actors.Gathered{Bytes: r.stream.cfg.first(!recorder)}, time.Now())
 }
 
-// write implements sink: it writes g and flushes. A panic of a ResponseWriter around the server's is an error like any other.
+// write implements sink.
 func (r *Response) write(g actors.Gathered, now time.Time) (pending bool, err error) {
-	r.using.Lock()
-	defer r.using.Unlock()
-	defer g.Release()
-	if r.w == nil {
-		return false, errDetached
-	}
 	over := false
 	defer func() {
 		if !over { // the writer has ended this goroutine
 			r.stream.err = actors.NewGoexitError("ResponseWriter")
 		}
 	}()
+	err = r.put(g, now)
+	over = true
+	return false, err
+}
+
+// put writes g and flushes. A panic of a ResponseWriter around the server's is an error like any other.
+func (r *Response) put(g actors.Gathered, now time.Time) (err error) {
+	r.using.Lock()
+	defer r.using.Unlock()
+	defer g.Release()
+	if r.w == nil {
+		return errDetached
+	}
 	fenced := actors.Fence("ResponseWriter", func() { err = r.writePieces(g.Bytes, now) })
 	if fenced != nil {
 		err = fenced
 	}
 	r.rest()
 	r.stream.lane.wrote(time.Since(now))
-	over = true
-	return false, err
+	return err
 }
 
 // piece is how many bytes of an event are written at a time: each has the write wait to itself, so that a large one is not given up

@@ -76,15 +76,30 @@ func (r *response) text() string {
 	return r.body.String()
 }
 
+func config(size int, wait time.Duration) *sseactor.Config {
+	return &sseactor.Config{Queue: actors.Bound{Messages: size}, WriteWait: wait}
+}
+
+// claimed is a stream for Respond or Hijack.
+func claimed(size int, wait time.Duration) *sseactor.Stream { return claim(config(size, wait)) }
+
+func claim(cfg *sseactor.Config) *sseactor.Stream {
+	s := sseactor.New(cfg)
+	if err := s.Claim(); err != nil {
+		panic(err)
+	}
+	return s
+}
+
 // open serves a new stream to w, on a goroutine, and returns how to learn the result.
 func open(ctx context.Context, w *response) (*sseactor.Stream, <-chan error) {
-	s := sseactor.NewServed(8)
+	s := claimed(8, 10*time.Second)
 	spawn(s)
 	result := make(chan error, 1)
 	go func() {
 		r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
 		r.ProtoMajor = w.proto
-		err := s.Respond(context.Background(), w, r, 10*time.Second).Serve()
+		err := s.Respond(context.Background(), w, r).Serve()
 		w.over.Store(true)
 		result <- err
 	}()
@@ -142,9 +157,9 @@ func TestAStreamWritesWhatIsQueuedAndEndsWithNilWhenItIsClosed(t *testing.T) {
 
 func TestTheFirstByteGoesOutWithTheHeaders(t *testing.T) {
 	w := &response{}
-	s := sseactor.NewServed(2)
+	s := claimed(2, time.Second)
 	spawn(s)
-	out := s.Respond(t.Context(), w, httptest.NewRequest("GET", "/", nil), time.Second)
+	out := s.Respond(t.Context(), w, httptest.NewRequest("GET", "/", nil))
 	if got := w.text(); got != first || w.flushed != 1 {
 		t.Errorf("%q, flushed %d times", got, w.flushed)
 	}
@@ -269,10 +284,10 @@ func (b *blocking) SetWriteDeadline(t time.Time) error {
 func TestTheHandlerDoesNotReturnWhileTheResponseIsWritten(t *testing.T) {
 	life, end := context.WithCancel(context.Background())
 	w := &blocking{&response{proto: 1}, make(chan struct{}), make(chan struct{}), make(chan struct{})}
-	s, result := sseactor.NewServed(8), make(chan error, 1)
+	s, result := claimed(8, time.Hour), make(chan error, 1)
 	spawn(s)
 	go func() {
-		err := s.Respond(life, w, httptest.NewRequest("GET", "/", nil), time.Hour).Serve()
+		err := s.Respond(life, w, httptest.NewRequest("GET", "/", nil)).Serve()
 		w.over.Store(true)
 		result <- err
 	}()
@@ -302,10 +317,10 @@ func TestTheHandlerDoesNotReturnWhileTheResponseIsWritten(t *testing.T) {
 }
 
 func TestAWriterThatPanicsAtOnceLeavesNoStreamBehind(t *testing.T) {
-	s := sseactor.NewServed(2)
+	s := claimed(2, time.Second)
 	ended := spawnUntilEnd(s)
 	err := actors.Fence("Respond", func() {
-		s.Respond(t.Context(), nil, httptest.NewRequest("GET", "/", nil), time.Second)
+		s.Respond(t.Context(), nil, httptest.NewRequest("GET", "/", nil))
 	})
 	if err == nil {
 		t.Error("no panic")
@@ -337,10 +352,10 @@ func TestASilentStreamCarriesACommentAndOnlyThen(t *testing.T) {
 }
 
 func TestAClientThatHasStoppedReadingCannotOutlastAnAbort(t *testing.T) {
-	s, result := sseactor.NewServed(8), make(chan error, 1)
+	s, result := claimed(8, time.Hour), make(chan error, 1)
 	spawn(s)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		result <- s.Respond(context.Background(), w, r, time.Hour).Serve()
+		result <- s.Respond(context.Background(), w, r).Serve()
 	}))
 	defer srv.Close()
 	resp, err := http.Get(srv.URL)
@@ -358,7 +373,7 @@ func TestAClientThatHasStoppedReadingCannotOutlastAnAbort(t *testing.T) {
 }
 
 func TestAStreamThatIsServedByNobodyQueuesAndCloses(t *testing.T) {
-	s := sseactor.New(2)
+	s := sseactor.New(config(2, time.Second))
 	ended := spawnUntilEnd(s)
 	send(t, s, "1")
 	send(t, s, "2")
@@ -373,7 +388,7 @@ func TestAStreamThatIsServedByNobodyQueuesAndCloses(t *testing.T) {
 }
 
 func TestAStreamThatWasRefusedEndsThoughItIsNeverServed(t *testing.T) {
-	s := sseactor.NewServed(2)
+	s := claimed(2, time.Second)
 	ended := spawnUntilEnd(s)
 	s.Refuse(actors.ReasonRefused)
 	<-ended
@@ -382,9 +397,9 @@ func TestAStreamThatWasRefusedEndsThoughItIsNeverServed(t *testing.T) {
 // An actor that never was cannot end a stream: the hub's end does.
 func TestAStreamThatNobodyAdoptedEndsWithTheHub(t *testing.T) {
 	life, end := context.WithCancel(context.Background())
-	s, result := sseactor.NewServed(2), make(chan error, 1)
+	s, result := claimed(2, time.Second), make(chan error, 1)
 	go func() {
-		result <- s.Respond(life, &response{}, httptest.NewRequest("GET", "/", nil), time.Second).Serve()
+		result <- s.Respond(life, &response{}, httptest.NewRequest("GET", "/", nil)).Serve()
 	}()
 	end()
 	if err := <-result; err != nil {
@@ -395,8 +410,8 @@ func TestAStreamThatNobodyAdoptedEndsWithTheHub(t *testing.T) {
 // Nor can it tell that the client has left, and it may come later: then it ends.
 func TestAStreamWhoseClientLeavesBeforeThereIsAnActorEnds(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
-	s, result := sseactor.NewServed(2), make(chan error, 1)
-	out := s.Respond(t.Context(), &response{}, request(ctx), time.Second)
+	s, result := claimed(2, time.Second), make(chan error, 1)
+	out := s.Respond(t.Context(), &response{}, request(ctx))
 	go func() { result <- out.Serve() }()
 	leave()
 	select {
