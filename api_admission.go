@@ -36,8 +36,8 @@ func checkRequest(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 }
 
 // checkSSE answers a request that does not become a stream whether or not there is room for one; over means that there is
-// nothing left to do.
-func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request) (over bool, err error) {
+// nothing left to do. With settings whoever asks is asked who that is, for an answer that is no stream.
+func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request, set *settings) (over bool, err error) {
 	switch r.Method {
 	case http.MethodGet, http.MethodPost, http.MethodHead, "":
 	default: // no client that reads a stream sends these
@@ -55,9 +55,10 @@ func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request) (over bool, err e
 		return true, ErrFlusherNotSupported
 	}
 	if r.Method == http.MethodHead { // the end of what is written as its answer would never be seen, nor would the client's leaving
-		c := &SSEClient{hub: h}
-		if err := h.introduce(new(place), r, c, &c.who, standardSettings); err != nil {
-			return true, h.putOff(w, err)
+		if c := (&SSEClient{hub: h}); set != nil {
+			if err := h.introduce(new(place), r, c, &c.who, set); err != nil {
+				return true, h.putOff(w, err)
+			}
 		}
 		sseactor.Head(w)
 		return true, nil

@@ -235,6 +235,7 @@ func (g *guest) check(l *actors.Link) error {
 			return fmt.Errorf("%w: topic %.80q", err, name)
 		}
 	}
+	g.topics = slices.Clone(g.topics) // options may be for many
 	slices.Sort(g.topics)
 	if g.topics = slices.Compact(g.topics); len(g.topics) > l.TopicLimit() {
 		return ErrTooManyTopics

@@ -75,7 +75,9 @@ func (c *SSEClient) Outbox() *actors.Outbox {
 //     EventSource come back in 2 to 5 s, or 503 (see WithSSERefusalStatus),
 //   - ErrHubStopped for a hub that has stopped: 503, which tells an EventSource to give up,
 //   - ErrMethodNotAllowed: 405, with Allow,
-//   - ErrFlusherNotSupported: 500.
+//   - ErrFlusherNotSupported: 500,
+//   - ErrTooManyConnections: as ErrTooManySubscribers, with 429 in place of 503; ErrLockedOut: 403,
+//   - what WithAuthenticate and WithAuthorize refuse: as it says there.
 func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	return newStreaming(nil).serve("AcceptSSE", w, r, hub)
 }
@@ -100,7 +102,7 @@ func (c *SSEClient) Serve(w http.ResponseWriter, r *http.Request) error {
 		answer(w, http.StatusServiceUnavailable)
 		return ErrHubStopped
 	}
-	if over, err := c.hub.checkSSE(w, r); over {
+	if over, err := c.hub.checkSSE(w, r, nil); over {
 		return err
 	}
 	switch err := c.stream.Claim(); {
@@ -140,7 +142,7 @@ func (s streaming) serve(op string, w http.ResponseWriter, r *http.Request, hub 
 	if err := checkRequest(w, r, hub); err != nil {
 		return err
 	}
-	if over, err := hub.checkSSE(w, r); over {
+	if over, err := hub.checkSSE(w, r, s.set); over {
 		return err
 	}
 	return hub.stream(op, func() (answering, error) { return s.open(w, r, hub) })
