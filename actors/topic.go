@@ -245,36 +245,40 @@ func (n Seating) place(o *Outbox, i int32) {
 }
 
 // Leave undoes Join.
-func (n Seating) Leave(o *Outbox, t *Topic) {
+func (n Seating) Leave(o *Outbox, t *Topic) { n.displace(o, o.rise(t)) }
+
+// rise takes o from its seat in t, which it returns.
+func (o *Outbox) rise(t *Topic) (left seat) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	i := o.seats.find(t)
 	if i < 0 {
-		o.mu.Unlock()
-		return
+		return seat{}
 	}
 	s := &o.seats.list[i]
-	left := *s
+	left = *s
 	if s.joined = false; !s.enrolled {
 		o.removeSeat(i)
 	}
-	o.mu.Unlock()
-	n.displace(o, left)
+	return left
 }
 
 // LeaveAll undoes each Join of o, which is no member of the hub any more.
 func (n Seating) LeaveAll(o *Outbox) {
-	o.mu.Lock()
-	if o.seats == nil {
-		o.mu.Unlock()
-		return
-	}
-	o.strikeOffTopics()
-	list := o.seats.list
-	o.seats = nil
-	o.mu.Unlock()
-	for _, left := range list {
+	for _, left := range o.riseAll() {
 		n.displace(o, left)
 	}
+}
+
+func (o *Outbox) riseAll() (left []seat) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seats == nil {
+		return nil
+	}
+	o.strikeOffTopics()
+	left, o.seats = o.seats.list, nil
+	return left
 }
 
 // displace takes o, which had that seat, from the members of its topic; the last takes the place. One that had ended when this
@@ -290,13 +294,18 @@ func (n Seating) displace(o *Outbox, left seat) {
 	t.members = t.members[:last]
 	if int(left.at) != last {
 		t.members[left.at] = moved
-		moved.box.mu.Lock()
-		moved.box.seats.list[moved.seat].at = left.at
-		moved.box.mu.Unlock()
+		moved.box.moveSeat(moved.seat, left.at)
 	}
 	if c := cap(t.members); c > leastRoom && last < c/4 { // slices keep the room of their busiest hour
 		t.members = append(make([]topicMember, 0, c/2), t.members...)
 	}
+}
+
+// moveSeat notes the new place among a topic's members of who has seat i.
+func (o *Outbox) moveSeat(i, at int32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seats.list[i].at = at
 }
 
 // leastRoom is for how many members a topic, and for how many topics a Roll keeps room, once it had them.

@@ -177,7 +177,6 @@ func (r *registry) rebuild(ctx actor.Context) {
 	r.index = make(map[*actors.Outbox]*member, len(list))
 	for _, each := range list {
 		r.add(each)
-		r.seating.Resume(each.Outbox)
 	}
 }
 
@@ -222,6 +221,7 @@ func (r *registry) add(m actors.Member) {
 	each := &member{Member: m, at: len(r.members)}
 	r.members = append(r.members, each)
 	r.index[m.Outbox] = each
+	r.seating.Resume(m.Outbox) // what it has of topics, if a registry before this one knew it
 }
 
 // remove takes m out and says so, once: what counts is whether its outbox had joined, which a crash of the registry does
