@@ -77,25 +77,35 @@ func (o *Outbox) Send(f *Frame) error {
 
 // PostUserMessage implements actor.Mailbox: a *Frame is a broadcast, anything else is control.
 func (o *Outbox) PostUserMessage(message any) {
-	f, ok := message.(*Frame)
-	if ok {
-		o.prepare(f)
+	if f, ok := message.(*Frame); ok {
+		o.Broadcast(f)
+		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch {
-	case o.gone:
-		return
-	case !ok:
+	if !o.gone {
 		o.control = append(o.control, message)
-	case o.reason != ReasonNone:
-		return
+		o.schedule()
+	}
+}
+
+// Broadcast queues a message of the hub's. It reports whether so much is queued that whoever broadcasts should let the actor have its
+// turn: a quarter of what the queue holds.
+func (o *Outbox) Broadcast(f *Frame) (crowded bool) {
+	o.prepare(f)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.gone || o.reason != ReasonNone:
+		return false
 	case o.holding:
 		o.push(&o.held, f)
 	default:
 		o.push(&o.queue, f)
+		crowded = o.queue != nil && (o.queue.Count >= int(o.maxFrames)/4 || o.maxBytes > 0 && o.queue.Bytes >= o.maxBytes/4)
 	}
 	o.schedule()
+	return crowded
 }
 
 // PostSystemMessage implements actor.Mailbox.

@@ -17,6 +17,8 @@ type registry struct {
 	seating actors.Seating  // of this incarnation
 	ahead   int             // messages posted since connections were last known to have had their turn
 	bytes   int             // of payload, of these
+	unseen  int             // messages posted since it was last seen whether that is needed
+	crowded bool            // it is: somebody has much in the queue
 	events  int             // sent to the listener since it was last known to have seen them all
 	fresh   bool            // somebody was registered since then, whose actor may be still to be spawned
 	members []*member       // in no particular order: the last takes the place of one that leaves
@@ -29,8 +31,8 @@ type fanOut struct{}
 // IgnoreDeadLetterLogging is for one that comes after the last broadcast went out and the registry stopped.
 func (fanOut) IgnoreDeadLetterLogging() {}
 
-// maxAhead is how many messages the registry may be ahead of the connections' actors. It is so much faster than they that it
-// would fill the queue of a client that reads, and have its messages dropped, for want of a turn on the pool.
+// maxAhead is how many messages the registry may be ahead of the connections' actors when one of these has much to write. It is so much
+// faster than they that it would fill the queue of a client that reads, and have its messages dropped, for want of a turn on the pool.
 const maxAhead = actors.DefaultSendBufSize / 2
 
 type member struct {
@@ -97,11 +99,13 @@ func (r *registry) fanOut(ctx actor.Context) {
 	for len(rest) > 0 {
 		var f *actors.Frame
 		f, rest = actors.Bundle(rest)
-		if r.ahead+f.Count() > maxAhead {
-			r.pace(ctx)
-			r.ahead, r.bytes = 0, 0
+		if r.unseen+f.Count() > maxAhead {
+			if r.unseen = 0; r.crowded {
+				r.pace(ctx)
+				r.ahead, r.bytes, r.crowded = 0, 0, false
+			}
 		}
-		r.ahead, r.bytes = r.ahead+f.Count(), r.bytes+f.Len()
+		r.ahead, r.bytes, r.unseen = r.ahead+f.Count(), r.bytes+f.Len(), r.unseen+f.Count()
 		r.post(f, to)
 	}
 }
@@ -109,15 +113,15 @@ func (r *registry) fanOut(ctx actor.Context) {
 func (r *registry) post(f *actors.Frame, to actors.Audience) {
 	if to.Topic != nil {
 		for box := range r.seating.Members(to.Topic) {
-			if box != to.Except {
-				box.PostUserMessage(f)
+			if box != to.Except && box.Broadcast(f) {
+				r.crowded = true
 			}
 		}
 		return
 	}
 	for _, each := range r.members {
-		if each.Outbox != to.Except {
-			each.Outbox.PostUserMessage(f)
+		if each.Outbox != to.Except && each.Outbox.Broadcast(f) {
+			r.crowded = true
 		}
 	}
 }
