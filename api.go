@@ -374,12 +374,18 @@ func (h *Hub) warn(text string) {
 // defaultLog is for what is asked of no hub, or of one that others made.
 var defaultLog = actors.NewLog(nil)
 
-// adopt has the hub run a connection's actor. A hub that stopped before the message was sent may not have seen it.
-func (h *Hub) adopt(m *actors.Adopt) {
+// house makes a new connection one of the hub's, which it may be registered with from now on. Its actor does not run yet.
+func (h *Hub) house(m *actors.Adopt) *actors.Adopt {
 	l := h.up()
 	m.Outbox.SetHome(l, m.Subscriber)
 	m.Outbox.OnDrop(l.OnDrop)
 	l.Adoptions.Add(m)
+	return m
+}
+
+// adopt has the hub run the actor. A hub that stopped before the message was sent may not have seen it.
+func (h *Hub) adopt(m *actors.Adopt) {
+	l := h.up()
 	l.System.Root.Send(l.Connections, m)
 	if l.Gate.Stopped() {
 		m.Refuse(actors.ReasonShutdown)

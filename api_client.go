@@ -48,10 +48,26 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	}
 	defer place.giveBack()
 	l := hub.up()
-	var conn *clientactor.Conn
+	var coming *actors.Adopt
+	var refused error
+	enter := func(conn *clientactor.Conn) {
+		c.conn = conn
+		watch(conn, ctx, r)
+		place.settle(conn.Outbox())
+		coming = hub.house(c.adoption())
+		refused = place.take(c)
+	}
+	upgraded := false
+	defer func() {
+		if coming != nil && !upgraded { // what has entered will have no actor
+			l.Adoptions.Taken(coming)
+			coming.Outbox.Close(&actors.Close{Reason: actors.ReasonRefused})
+			coming.Outbox.Discard()
+		}
+	}()
 	// An upgrade needs 8 KB of stack: here they have been grown before, and a caller that goes on to Serve does not keep them.
 	if failed := l.Goroutines.Isolate("Accept", func() {
-		conn, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handle(ctx))
+		_, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handle(ctx), enter)
 	}); failed != nil {
 		rethrow(failed)
 	}
@@ -59,20 +75,12 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		hub.logRefusal(r, err)
 		return nil, err
 	}
-	c.conn = conn
-	watch(conn, ctx, r)
-	place.settle(conn.Outbox())
-	c.adopt()
-	in := false
-	defer func() {
-		if !in { // or OnTimeout has ended this goroutine
-			conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
-		}
-	}()
-	if err := place.take(c); err != nil {
-		return nil, fmt.Errorf("wskit: accept: %w", err)
+	upgraded = true
+	hub.adopt(coming)
+	if refused != nil {
+		c.conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
+		return nil, fmt.Errorf("wskit: accept: %w", refused)
 	}
-	in = true
 	return c, nil
 }
 
@@ -114,7 +122,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		return c
 	}
 	c.conn.Watch(ctx)
-	c.adopt()
+	hub.adopt(hub.house(c.adoption()))
 	return c
 }
 
@@ -184,6 +192,6 @@ func (c *Client) Outbox() *actors.Outbox {
 	return c.conn.Outbox()
 }
 
-func (c *Client) adopt() {
-	c.hub.adopt(&actors.Adopt{Kind: "ws", Subscriber: c, Outbox: c.conn.Outbox(), Actor: c.conn.Actor(), Refuse: c.conn.Refuse})
+func (c *Client) adoption() *actors.Adopt {
+	return &actors.Adopt{Kind: "ws", Subscriber: c, Outbox: c.conn.Outbox(), Actor: c.conn.Actor(), Refuse: c.conn.Refuse}
 }

@@ -198,5 +198,5 @@ func (c *SSEClient) answer(w http.ResponseWriter, r *http.Request) answering {
 }
 
 func (c *SSEClient) adopt() {
-	c.hub.adopt(&actors.Adopt{Kind: "sse", Subscriber: c, Outbox: c.stream.Outbox(), Actor: c.stream.Actor(), Refuse: c.stream.Refuse})
+	c.hub.adopt(c.hub.house(&actors.Adopt{Kind: "sse", Subscriber: c, Outbox: c.stream.Outbox(), Actor: c.stream.Actor(), Refuse: c.stream.Refuse}))
 }

@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// Adoptions is who was handed to a hub's connections and has not been taken yet. Connections may end before they come to it,
-// when they are given up after too many failures, and what waits in an actor's mailbox is lost then. Its methods may be called
-// from any goroutine; a nil Adoptions notes nothing.
+// Adoptions is who is on the way to a hub's connections and has not been taken yet. They may have been registered already: a client is,
+// before it learns that it is connected. And connections may end before they come to it, when they are given up after too many
+// failures, and what waits in an actor's mailbox is lost then. Its methods may be called from any goroutine; a nil Adoptions notes nothing.
 type Adoptions struct {
 	mu      sync.Mutex
 	waiting list.List // of *Adopt
 	over    bool
 }
 
-// Add notes m, which is about to be sent. After the end nobody is noted: whoever sends finds the hub's gate stopped.
+// Add notes m, which is to be sent. After the end nobody is noted: whoever sends finds the hub's gate stopped.
 func (a *Adoptions) Add(m *Adopt) {
 	if a == nil {
 		return
@@ -26,7 +26,7 @@ func (a *Adoptions) Add(m *Adopt) {
 	}
 }
 
-// Taken notes that connections have m.
+// Taken notes that connections have m, or that they will not get it.
 func (a *Adoptions) Taken(m *Adopt) {
 	if a == nil {
 		return
@@ -37,6 +37,21 @@ func (a *Adoptions) Taken(m *Adopt) {
 		a.waiting.Remove(m.waiting)
 		m.waiting = nil
 	}
+}
+
+// AppendJoined appends those who have joined the hub already to list.
+func (a *Adoptions) AppendJoined(list []Member) []Member {
+	if a == nil {
+		return list
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for e := a.waiting.Front(); e != nil; e = e.Next() {
+		if m := e.Value.(*Adopt); m.Outbox.Joined() {
+			list = append(list, Member{Subscriber: m.Subscriber, Outbox: m.Outbox})
+		}
+	}
+	return list
 }
 
 // End refuses who still waits: the hub is over.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +39,7 @@ type Conn struct {
 
 	goroutines *actors.Runner // for reading what has arrived
 	turn       sync.WaitGroup // of that
+	upgrade    sync.WaitGroup // done when it is over
 
 	// Parts of every connection, here and not elsewhere: memory that is used together is fetched together.
 	actor  connection
@@ -64,9 +64,13 @@ type rare struct {
 // Accept upgrades the request. An error has been answered already, and is the WebSocket library's. handle is called with each
 // message of the peer, one at a time, if it is not nil, and may keep the data. An error from it ends the connection: an
 // *actors.CloseError with its code and text, any other, which is reported, as a panic would.
+//
+// enter, which may be nil, is called once, with what is to be returned, when nothing is wrong with the request and right before its client learns that: the
+// Conn may be sent to then, and its actor must not run before Accept has returned. An error may follow, or a panic of the writer's.
 func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, goroutines *actors.Runner,
-	handle func(binary bool, data []byte) error) (*Conn, error) {
+	handle func(binary bool, data []byte) error, enter func(*Conn)) (*Conn, error) {
 	c := newConn(cfg, goroutines, handle)
+	c.own.encode = (*actors.Frame).WebSocket
 	var o websocket.AcceptOptions
 	if opts != nil {
 		o = *opts
@@ -80,17 +84,14 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 			_ = c.wire.Conn.Close()
 		}
 	}()
-	w = wrapHijack(w, c)
-	ws, err := websocket.Accept(w, r, &o)
+	c.upgrade.Add(1)
+	defer c.upgrade.Done()
+	h := &hijackWriter{w, c, &o, enter}
+	ws, err := websocket.Accept(h.wrap(), r, &o)
 	if err != nil {
 		return nil, err
 	}
-	extensions := w.Header().Get("Sec-WebSocket-Extensions")
 	_ = ws.CloseNow() // it has done its part: the connection is ours, see handover
-	if strings.HasPrefix(extensions, "permessage-deflate") {
-		c.wire.compress(o, !strings.Contains(extensions, "client_no_context_takeover"))
-		c.box.EncodeWith(c.wire.encode)
-	}
 	upgraded = true
 	return c, nil
 }
@@ -164,6 +165,15 @@ func (c *Conn) Done() <-chan struct{} {
 // Refuse ends a connection for which there is no actor.
 func (c *Conn) Refuse(r actors.Reason) {
 	c.box.Close(&actors.Close{Reason: r})
+	go c.turnAway()
+}
+
+// turnAway is for a connection whose upgrade may still be under way.
+func (c *Conn) turnAway() {
+	c.upgrade.Wait()
+	if c.lent == nil && c.wire == nil { // it has failed
+		return
+	}
 	c.sink().goodbye(c.box.Why())
 	time.AfterFunc(linger, c.cut)
 	c.ended()

@@ -30,7 +30,7 @@ func serve(t *testing.T, cfg *clientactor.Config, handle func(bool, []byte) erro
 	t.Helper()
 	accepted := make(chan *clientactor.Conn, 16)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, nil, cfg, goroutines, handle)
+		c, err := clientactor.Accept(w, r, nil, cfg, goroutines, handle, nil)
 		if err != nil {
 			t.Error(err)
 			return
@@ -148,7 +148,7 @@ func TestAConnectionThatIsNotReadIsNotBlamedForMissingPongs(t *testing.T) {
 	cfg.PingInterval, cfg.WriteWait = 20*time.Millisecond, 20*time.Millisecond
 	conns := make(chan *clientactor.Conn, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, _ := clientactor.Accept(w, r, nil, &cfg, goroutines, nil)
+		c, _ := clientactor.Accept(w, r, nil, &cfg, goroutines, nil, nil)
 		spawn(c)
 		c.StartWriting()
 		conns <- c
@@ -188,7 +188,7 @@ func TestACrashOfTheActorTellsThePeer1011(t *testing.T) {
 	conns := make(chan *clientactor.Conn, 1)
 	pids := make(chan *actor.PID, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, _ := clientactor.Accept(w, r, nil, standard, goroutines, nil)
+		c, _ := clientactor.Accept(w, r, nil, standard, goroutines, nil, nil)
 		pids <- spawn(c)
 		go c.ReadLoop()
 		conns <- c

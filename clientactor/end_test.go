@@ -18,7 +18,7 @@ import (
 func TestAPeerCanAnswerTheCloseFrameOfACrashThatNobodyReadsFor(t *testing.T) {
 	conns := make(chan *clientactor.Conn, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, nil, standard, goroutines, nil)
+		c, err := clientactor.Accept(w, r, nil, standard, goroutines, nil, nil)
 		if err != nil {
 			t.Error(err)
 			return
@@ -65,7 +65,7 @@ func TestAConnectionThatHasEndedDoesNotWaitForItsContext(t *testing.T) {
 	ctx := &watched{Context: context.Background()}
 	conns := make(chan *clientactor.Conn, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, nil, standard, goroutines, nil)
+		c, err := clientactor.Accept(w, r, nil, standard, goroutines, nil, nil)
 		if err != nil {
 			t.Error(err)
 			return

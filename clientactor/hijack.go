@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"net"
 	"net/http"
+	"strings"
 
+	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
 )
 
@@ -13,7 +15,9 @@ import (
 // it needs for that. Nothing keeps a reference to it, or to the writer within, after the upgrade.
 type hijackWriter struct {
 	http.ResponseWriter
-	conn *Conn // whose wire is to be
+	conn  *Conn // whose wire is to be
+	opts  *websocket.AcceptOptions
+	enter func(*Conn) // is called right before the client learns that it is connected
 }
 
 // handover is what the library has of the connection: nothing. It writes the answer to the request before it asks for the
@@ -29,13 +33,13 @@ func (g ginWriter) WriteHeaderNow() {
 	g.ResponseWriter.(interface{ WriteHeaderNow() }).WriteHeaderNow()
 }
 
-// wrapHijack returns a writer to upgrade through, which makes c's wire. A writer that cannot be hijacked is returned as it
-// is, for the library to refuse it in its own words.
-func wrapHijack(w http.ResponseWriter, c *Conn) http.ResponseWriter {
+// wrap returns h to upgrade through, which makes the wire. A writer that cannot be hijacked is returned as it is, for the library to
+// refuse it in its own words.
+func (h *hijackWriter) wrap() http.ResponseWriter {
+	w := h.ResponseWriter
 	if !canHijack(w) {
 		return w
 	}
-	h := &hijackWriter{w, c}
 	if _, gin := w.(interface{ WriteHeaderNow() }); gin {
 		return ginWriter{h}
 	}
@@ -58,7 +62,16 @@ func canHijack(w http.ResponseWriter) bool {
 
 func (h *hijackWriter) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
+// Hijack comes when the request has been found to be in order, and is what sends the answer to it. Who has read that may have a
+// broadcast made, and expect to get it.
 func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if extensions := h.Header().Get("Sec-WebSocket-Extensions"); strings.HasPrefix(extensions, "permessage-deflate") {
+		h.conn.own.compress(*h.opts, !strings.Contains(extensions, "client_no_context_takeover"))
+		h.conn.box.EncodeWith(h.conn.own.encode)
+	}
+	if h.enter != nil {
+		h.enter(h.conn)
+	}
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err

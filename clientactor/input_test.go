@@ -25,7 +25,7 @@ func reading(t testing.TB) (send func(t *testing.T, pieces [][]byte) (messages [
 			defer mu.Unlock()
 			messages = append(messages, string(p))
 			return nil
-		})
+		}, nil)
 		if err != nil {
 			t.Error(err)
 			return

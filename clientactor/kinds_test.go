@@ -29,7 +29,7 @@ func open(t *testing.T, kind wstest.Kind, cfg *clientactor.Config, handle func(*
 	made := make(chan *clientactor.Conn, 1)
 	srv := wstest.Listen(t, kind, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if kind != wstest.NewClient {
-			c, err := clientactor.Accept(w, r, nil, cfg, goroutines, fn)
+			c, err := clientactor.Accept(w, r, nil, cfg, goroutines, fn, nil)
 			if err != nil {
 				t.Error(err)
 			}

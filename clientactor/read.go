@@ -27,6 +27,10 @@ func (c *Conn) ReadLoop() bool {
 	if !c.reading.CompareAndSwap(false, true) {
 		return false
 	}
+	c.upgrade.Wait()
+	if c.lent == nil && c.wire == nil { // the upgrade has failed
+		return true
+	}
 	c.box.AwaitRelease() // what the peer says is for after OnConnect
 	c.read()
 	return true

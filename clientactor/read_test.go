@@ -30,7 +30,7 @@ func masked(first byte, payload []byte) []byte {
 func withOpts(t *testing.T, opts *websocket.AcceptOptions, handle func(bool, []byte) error) (url string, conns <-chan *clientactor.Conn) {
 	accepted := make(chan *clientactor.Conn, 16)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := clientactor.Accept(w, r, opts, standard, goroutines, handle)
+		c, err := clientactor.Accept(w, r, opts, standard, goroutines, handle, nil)
 		if err != nil {
 			t.Error(err)
 			return
@@ -170,7 +170,7 @@ func TestACloseFrameWaitsForTheMessageThatIsBeingWritten(t *testing.T) {
 func TestAPeerThatClosesIsAnswered(t *testing.T) {
 	for name, secure := range map[string]bool{"TCP": false, "TLS": true} {
 		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, err := clientactor.Accept(w, r, nil, standard, goroutines, nil)
+			c, err := clientactor.Accept(w, r, nil, standard, goroutines, nil, nil)
 			if err != nil {
 				t.Error(err)
 				return

@@ -18,7 +18,6 @@ type wire struct {
 
 // attach is called once, before the wire is used; early is what the peer has sent already.
 func (w *wire) attach(conn net.Conn, early []byte, wait time.Duration, written func(error)) {
-	w.encode = (*actors.Frame).WebSocket
 	w.Attach(conn, wait, written)
 	w.fill, w.came = w.tryFill, early
 }

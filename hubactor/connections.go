@@ -173,7 +173,7 @@ func (c *connections) unpark(ctx actor.Context, sub actors.Subscriber) {
 	}
 }
 
-// joined is who has joined the hub, those included whose actor is still to be spawned, in the order they came.
+// joined is who has joined the hub, those included whose actor is still to be spawned, or who are still to come here, in that order.
 func (c *connections) joined() []actors.Member {
 	var list []actors.Member
 	entries := slices.SortedFunc(maps.Values(c.entries), func(a, b *entry) int { return cmp.Compare(a.serial, b.serial) })
@@ -187,7 +187,7 @@ func (c *connections) joined() []actors.Member {
 			list = append(list, actors.Member{Subscriber: m.Subscriber, Outbox: m.Outbox})
 		}
 	}
-	return list
+	return c.link.Adoptions.AppendJoined(list)
 }
 
 func (c *connections) drain(ctx actor.Context, m *actors.Drain) {
