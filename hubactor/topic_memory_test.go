@@ -55,3 +55,31 @@ func TestAMembershipCostsAtMost100BytesOfHeap(t *testing.T) {
 	}
 	runtime.KeepAlive(all)
 }
+
+// Who has gone is no member of a topic that others are in: neither it nor its place is kept.
+func TestATopicKeepsNothingOfThoseWhoHaveGone(t *testing.T) {
+	h := spawn(t, hubactor.Config{})
+	marks := newSub()
+	h.admit(&actors.Register{Subscriber: marks, Topics: []string{"room"}})
+	visits := 0
+	visit := func(n int) uint64 {
+		for range n {
+			c := &conn{box: actors.NewOutbox(1)}
+			c.box.SetHome(h.link, c)
+			h.admit(&actors.Register{Subscriber: c, Topics: []string{"room"}})
+			c.Close()
+		}
+		h.admit(&actors.Broadcast{Frame: actors.NewFrame([]byte("mark")), Topic: "room"})
+		visits++
+		marks.got.await(t, visits)
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := visit(100)
+	if after := visit(10_000); after > before+512<<10 {
+		t.Errorf("%d KB larger when 10,000 have come and gone", (after-before)>>10)
+	}
+}
