@@ -32,14 +32,12 @@ var (
 // job is one PUBLISH. Of its entry, frame and at never change; the rest is for the hub's redis actor alone.
 type job struct {
 	*entry
-	from *origin
+	from    *origin
+	channel string
 }
 
-// origin is a hub's redis actor, which gets an answered message, and its channel.
-type origin struct {
-	channel string
-	pid     *actor.PID
-}
+// origin is a hub's redis actor, which gets an answered message.
+type origin struct{ pid *actor.PID }
 
 // jobs are what a hub published in one run of its redis actor, from that to the publisher.
 type jobs struct{ list []job }
