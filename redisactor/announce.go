@@ -21,7 +21,7 @@ func (a *redisActor) announce(m *actors.Announce) {
 	e := &entry{frame: actors.NewFrame(m.Payload), at: time.Now()}
 	e.caller.reply = m.Reply
 	a.announced = append(a.announced, e)
-	a.post(job{e, a.origin, a.control})
+	a.post(job{e, &origin{a.control, a.self}})
 	a.armSilence()
 }
 

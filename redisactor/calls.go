@@ -66,7 +66,7 @@ func (a *redisActor) publish(m *actors.Publish) {
 	if e.echo != echoAwaited {
 		a.deliverOwn(e)
 	}
-	a.post(job{e, a.origin, a.channelOf(m.Topic)})
+	a.post(job{e, a.origin(m.Topic)})
 	a.arm()
 }
 
@@ -142,12 +142,12 @@ func (a *redisActor) answered(results []result) {
 		topic := r.entry.account.topic
 		if r.err == nil && len(a.barred) > 0 {
 			if t := a.topicOf(topic); t == nil || t.sub == nil || a.confirmed(t) {
-				a.unbar(a.channelOf(topic))
+				a.unbar(a.origin(topic).channel)
 			}
 		}
 		switch {
 		case topic != "" && redis.IsPermissionError(r.err):
-			a.bar(a.channelOf(topic), r.err)
+			a.bar(a.origin(topic).channel, r.err)
 		case r.answer != answerExecuted:
 			a.trouble(r.err)
 		case a.confirmed(a.own) && !a.apart || a.wanted == 0:

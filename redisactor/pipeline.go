@@ -54,8 +54,8 @@ func newPipeline(ctx context.Context, via *redis.Client, jobs []job) *pipeline {
 	args := make([]any, 3*len(jobs))
 	var channel any
 	for i, j := range jobs {
-		if i == 0 || j.channel != jobs[i-1].channel {
-			channel = j.channel
+		if i == 0 || j.from != jobs[i-1].from {
+			channel = j.from.channel
 		}
 		own := args[3*i : 3*i+3 : 3*i+3]
 		own[0], own[1], own[2] = "publish", channel, j.frame.Payload()

@@ -93,7 +93,7 @@ type books struct {
 func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
 	b := &books{
 		client: client, hub: hub, runner: actors.NewRunner(1, true), ledger: newLedger(),
-		own: &topic{channel: channel, members: true}, topics: make(map[string]*topic), control: controlChannel(channel),
+		own: &topic{origin: &origin{channel: channel}, members: true}, topics: make(map[string]*topic), control: controlChannel(channel),
 	}
 	b.gate.hub = hub
 	return b
@@ -103,7 +103,6 @@ func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
 type redisActor struct {
 	*books
 	self    *actor.PID
-	origin  *origin
 	overdue *time.Timer // for the caller who waits longest; nil: nobody waits
 	doubt   *time.Timer // for an echo that is late; nil: none is
 	silence *time.Timer // for the oldest announcement; nil: there is none
@@ -188,7 +187,7 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		panic(m.Reason)
 	case *actor.Started:
 		a.self = ctx.Self()
-		a.origin = &origin{a.self}
+		a.own.origin = &origin{a.own.channel, a.self}
 		a.fenced(a.start)
 	case *actor.Restarting:
 		a.stopTimers()

@@ -18,11 +18,12 @@ const (
 
 // topic is a part of a hub that has a channel: the hub itself, whose name is empty, or what somebody is in, or was just now.
 type topic struct {
-	name, channel string
-	members       bool          // somebody is in it, by the word of callers
-	idle          *list.Element // among those nobody is in; nil: it is none
-	sub           *subscription // nil: the hub does not want what others publish
-	on            uint64        // the connection on which Redis has confirmed that; 0: none
+	*origin
+	name    string
+	members bool          // somebody is in it, by the word of callers
+	idle    *list.Element // among those nobody is in; nil: it is none
+	sub     *subscription // nil: the hub does not want what others publish
+	on      uint64        // the connection on which Redis has confirmed that; 0: none
 }
 
 // idling is a topic that nobody is in since then.
@@ -42,12 +43,12 @@ func (b *books) topicOf(name string) *topic {
 	return b.topics[name]
 }
 
-// channelOf is the channel of a topic, whoever is in it.
-func (b *books) channelOf(name string) string {
-	if t := b.topicOf(name); t != nil {
-		return t.channel
+// origin is where a message to a topic comes from, whoever is in it.
+func (a *redisActor) origin(topic string) *origin {
+	if t := a.topicOf(topic); t != nil {
+		return t.origin
 	}
-	return topicChannel(b.own.channel, name)
+	return &origin{topicChannel(a.own.channel, topic), a.self}
 }
 
 // confirmed reports whether Redis has confirmed the subscription, and it was not lost since.
@@ -60,7 +61,7 @@ func (a *redisActor) interest(m *actors.Interest) {
 	case m.Topic == "" || a.drained:
 	case m.Wanted:
 		if t == nil {
-			t = &topic{name: m.Topic, channel: topicChannel(a.own.channel, m.Topic)}
+			t = &topic{name: m.Topic, origin: a.origin(m.Topic)}
 			a.topics[m.Topic] = t
 		}
 		t.members = true
