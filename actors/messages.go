@@ -181,6 +181,9 @@ type (
 	}
 )
 
+// IgnoreDeadLetterLogging keeps protoactor silent about those who leave when their hub has stopped.
+func (*Interest) IgnoreDeadLetterLogging() {}
+
 // To connections, from the child that links the hub to Redis.
 type (
 	// Announced: a hub on the channel, this one perhaps, has announced something.

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/wskit/wskit/actors"
 )
 
@@ -53,19 +55,30 @@ func (a *redisActor) publish(m *actors.Publish) {
 		answerCaller(m.Reply, actors.ErrTimeout)
 		return
 	}
-	e := a.ledger.Enter(m.Frame, time.Now(), a.confirmed && !a.apart, a.epoch())
+	t := a.topicOf(m.Topic)
+	confirmed, epoch := a.confirmed(t), uint64(0)
+	if confirmed {
+		epoch = t.on
+	}
+	// Where nobody is in the topic there is nobody to wait for the echo, and whoever comes before it did not ask for this.
+	e := a.ledger.Enter(m.Topic, m.Frame, m.Except, time.Now(), confirmed && t.members && !a.apart, epoch)
 	e.caller.wait(m.Reply)
 	if e.echo != echoAwaited {
 		a.deliverOwn(e)
 	}
-	a.jobs = append(a.jobs, job{e, a.origin})
+	a.post(job{e, a.origin(m.Topic)})
+	a.arm()
+}
+
+// post has a job handed to the publisher.
+func (a *redisActor) post(j job) {
+	a.jobs = append(a.jobs, j)
 	switch len(a.jobs) {
 	case 1: // what is in the mailbox already comes before it
 		a.hub.System.Root.Send(a.self, sendOff{})
 	case maxBatch:
 		a.sendOff()
 	}
-	a.arm()
 }
 
 // sendOff hands the publisher what was published since the last time.
@@ -113,6 +126,10 @@ func (a *redisActor) hangUp(before time.Time, err error) (unanswered bool) {
 func (a *redisActor) answered(results []result) {
 	late := false
 	for _, r := range results {
+		if r.entry.account == nil {
+			a.announcedAs(r.entry, r.err)
+			continue
+		}
 		deliver, tell := a.ledger.Answer(r.entry, r.answer)
 		if deliver {
 			a.deliverOwn(r.entry)
@@ -122,9 +139,18 @@ func (a *redisActor) answered(results []result) {
 			continue // it was given up on, and that was reported
 		}
 		r.entry.caller.answer(r.err)
-		if r.answer != answerExecuted {
+		topic := r.entry.account.topic
+		if r.err == nil && len(a.barred) > 0 {
+			if t := a.topicOf(topic); t == nil || t.sub == nil || a.confirmed(t) {
+				a.unbar(a.origin(topic).channel)
+			}
+		}
+		switch {
+		case topic != "" && redis.IsPermissionError(r.err):
+			a.bar(a.origin(topic).channel, r.err)
+		case r.answer != answerExecuted:
 			a.trouble(r.err)
-		} else if a.confirmed && !a.apart || a.wanted == 0 {
+		case a.confirmed(a.own) && !a.apart || a.wanted == 0:
 			a.well()
 		}
 	}

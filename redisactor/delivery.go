@@ -57,9 +57,9 @@ func (p *parcel) done() {
 	}
 }
 
-// deliver has the registry send a frame to every subscriber, after those before it. own is the entry of this hub's own.
-func (d *deliverer) deliver(frame *actors.Frame, own *entry, credit *member) {
-	p := &parcel{d, actors.Broadcast{Frame: frame}, own, credit}
+// deliver has the registry send a frame to those it is for, after those before it. own is the entry of this hub's own.
+func (d *deliverer) deliver(b actors.Broadcast, own *entry, credit *member) {
+	p := &parcel{d, b, own, credit}
 	if d.forced {
 		d.force1(p)
 		return
@@ -70,7 +70,7 @@ func (d *deliverer) deliver(frame *actors.Frame, own *entry, credit *member) {
 		d.asked++
 	} else {
 		d.queue = append(d.queue, p)
-		d.bytes += frame.Len()
+		d.bytes += b.Frame.Len()
 	}
 	d.mu.Unlock()
 	if first {

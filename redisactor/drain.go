@@ -28,7 +28,7 @@ func (a *redisActor) setDrainTimers() {
 	if at := a.drain.Deadline; !at.IsZero() { // without a deadline the 2 s of each Publish are the limit
 		a.draining = a.after(time.Until(at), &drainOver{})
 	}
-	if a.lingers {
+	if a.waits {
 		a.lingering = a.after(lingerFor, &drainOver{})
 	}
 }
@@ -36,11 +36,11 @@ func (a *redisActor) setDrainTimers() {
 // goOnDraining looks after every message whether the drain is over.
 func (a *redisActor) goOnDraining() {
 	switch {
-	case a.drain == nil || a.drained || a.ledger.unanswered > 0:
+	case a.drain == nil || a.drained || a.ledger.unanswered > 0 || len(a.announced) > 0:
 	case a.ledger.waiting == 0:
 		a.finish()
-	case !a.lingers:
-		a.lingers = true
+	case !a.waits:
+		a.waits = true
 		a.lingering = a.after(lingerFor, &drainOver{})
 	}
 }
@@ -53,6 +53,7 @@ func (a *redisActor) finish() {
 	a.drained = true
 	a.flush()
 	a.hangUp(time.Now(), actors.ErrHubStopped)
+	a.hush(time.Now(), actors.ErrHubStopped)
 	a.leave()
 	a.gate.force() // had the gate stopped meanwhile
 	a.stopTimers()

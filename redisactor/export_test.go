@@ -12,7 +12,7 @@ func Members() (n int) {
 	links.Lock()
 	defer links.Unlock()
 	for _, l := range links.by {
-		ms, _ := l.all()
+		ms := l.all()
 		n += len(ms)
 	}
 	return n
@@ -23,7 +23,7 @@ func Outstanding() (n int) {
 	links.Lock()
 	defer links.Unlock()
 	for _, l := range links.by {
-		ms, _ := l.all()
+		ms := l.all()
 		for _, m := range ms {
 			m.mu.Lock()
 			n = max(n, m.credits)
@@ -38,7 +38,7 @@ func Remembering() (n int) {
 	links.Lock()
 	defer links.Unlock()
 	for _, l := range links.by {
-		ms, _ := l.all()
+		ms := l.all()
 		for _, m := range ms {
 			if m.curious.Load() {
 				n++
@@ -56,7 +56,7 @@ func Waiting() (n int) {
 	links.Lock()
 	defer links.Unlock()
 	for _, l := range links.by {
-		ms, _ := l.all()
+		ms := l.all()
 		for _, m := range ms {
 			m.mu.Lock()
 			n = max(n, m.waiting)

@@ -14,7 +14,7 @@ type simulation struct {
 	ledger    *ledger
 	sent      []publish // to Redis, not executed yet
 	answers   []*entry  // executed, and the answer is on its way
-	stream    []any     // on the subscription: echoes (string), pongs (uint64), a confirmation (bool)
+	stream    []any     // on the subscription: echoes (heard), pongs (uint64), a confirmation (bool)
 	up        bool      // Redis has the subscription
 	confirmed bool      // and the hub knows
 	now       int64
@@ -29,29 +29,29 @@ type simulation struct {
 }
 
 type publish struct {
-	entry   *entry
-	payload string
+	entry *entry
+	heard
 }
 
-func (s *simulation) deliver(f *actors.Frame) {
-	if f == nil {
-		return
-	}
-	text := string(f.Payload())
+type heard struct{ topic, payload string }
+
+func (h heard) String() string { return h.topic + "/" + h.payload }
+
+func (s *simulation) deliver(e *entry) {
+	text := heard{e.account.topic, string(e.frame.Payload())}.String()
 	if s.delivered[text]++; s.delivered[text] > s.published[text] {
 		s.Fatalf("%q was delivered %d times and published %d times", text, s.delivered[text], s.published[text])
 	}
 }
 
-func (s *simulation) publish(payload string) {
+func (s *simulation) publish(h heard) {
 	s.now++
-	f := actors.NewFrame([]byte(payload))
-	e := s.ledger.Enter(f, time.Unix(s.now, 0), s.confirmed && !s.apart, s.epoch())
-	s.published[payload]++
+	e := s.ledger.Enter(h.topic, actors.NewFrame([]byte(h.payload)), nil, time.Unix(s.now, 0), s.confirmed && !s.apart, s.epoch())
+	s.published[h.String()]++
 	if e.echo != echoAwaited {
-		s.deliver(f)
+		s.deliver(e)
 	}
-	s.sent = append(s.sent, publish{e, payload})
+	s.sent = append(s.sent, publish{e, h})
 }
 
 func (s *simulation) epoch() uint64 {
@@ -63,7 +63,7 @@ func (s *simulation) epoch() uint64 {
 
 func (s *simulation) answered(e *entry, how answer) {
 	if deliver, _ := s.ledger.Answer(e, how); deliver {
-		s.deliver(e.frame)
+		s.deliver(e)
 	}
 }
 
@@ -81,7 +81,7 @@ func (s *simulation) take(how answer, elsewhere bool) {
 		s.answered(p.entry, how)
 	}
 	if how != answerRefused && s.up && !elsewhere {
-		s.stream = append(s.stream, p.payload)
+		s.stream = append(s.stream, p.heard)
 	}
 }
 
@@ -107,24 +107,24 @@ func (s *simulation) read() {
 			s.Fatal("an echo is said not to come that does")
 		}
 		for _, e := range list {
-			s.deliver(e.frame)
+			s.deliver(e)
 		}
 		s.apart = s.apart || apart
-	case string:
-		own, deliver := s.ledger.Echo(m)
+	case heard:
+		own, deliver := s.ledger.Echo(m.topic, m.payload)
 		s.apart = s.apart && own == nil
-		if s.published[m] == 0 {
+		if s.published[m.String()] == 0 {
 			if own != nil || !deliver {
 				s.Fatalf("%q of another: own %v, deliver %v", m, own != nil, deliver)
 			}
-			s.foreign[m]++
+			s.foreign[m.String()]++
 			return
 		}
-		if own != nil && string(own.frame.Payload()) != m {
+		if own != nil && (heard{own.account.topic, string(own.frame.Payload())}) != m {
 			s.Fatalf("%q is taken for %q", m, own.frame.Payload())
 		}
 		if deliver {
-			s.deliver(actors.NewFrame([]byte(m)))
+			s.deliver(&entry{account: &account{topic: m.topic}, frame: actors.NewFrame([]byte(m.payload))})
 		}
 	}
 }
@@ -138,25 +138,27 @@ func (s *simulation) ping() {
 func (s *simulation) interrupt() {
 	s.up, s.confirmed, s.stream = false, false, nil
 	for _, e := range s.ledger.Interrupt() {
-		s.deliver(e.frame)
+		s.deliver(e)
 	}
 }
 
 func (s *simulation) giveUp() {
 	for _, o := range s.ledger.GiveUp(time.Unix(s.now-1, 0)) {
 		if o.deliver {
-			s.deliver(o.frame)
+			s.deliver(o.entry)
 		}
 	}
 }
 
 func (s *simulation) subscribe() {
 	if !s.up {
-		s.ledger.Keep(true)
+		s.ledger.Keep("", true)
+		s.ledger.Keep("t", true)
 		s.connection++
 		s.pings++
 		s.ledger.Pinged(s.pings)
-		s.ledger.Subscribing(s.pings)
+		s.ledger.Subscribing("", s.pings)
+		s.ledger.Subscribing("t", s.pings)
 		s.up = true
 		s.stream = append(s.stream, true)
 	}
@@ -198,6 +200,7 @@ func FuzzAMessageIsDeliveredOnceHoweverRedisInterleaves(f *testing.F) {
 	f.Add([]byte{8, 0, 9, 0, 9, 5, 3, 4, 1, 10, 5, 5, 5}, []byte{})
 	f.Add([]byte{8, 5, 0, 11, 8, 1, 5, 5, 2, 6, 5}, []byte("left and came back"))
 	f.Add([]byte{8, 5, 0, 252, 2, 248, 5, 0, 252, 2, 8, 6, 5, 7, 8, 5, 0, 1, 2, 5, 6, 5}, []byte("two servers"))
+	f.Add([]byte{8, 5, 0, 240, 1, 5, 1, 5, 2, 2, 240, 0, 1, 7, 8, 1, 5, 5, 6, 5}, []byte("two topics"))
 	f.Add([]byte{8, 5, 16, 32, 48, 1, 1, 7, 4, 8, 3, 5, 5, 2, 2}, []byte("$-1\r\n{\"a\":1}"))
 	f.Fuzz(func(t *testing.T, steps, payload []byte) {
 		s := &simulation{T: t, ledger: newLedger(), published: map[string]int{}, delivered: map[string]int{}, foreign: map[string]int{}}
@@ -212,10 +215,12 @@ func FuzzAMessageIsDeliveredOnceHoweverRedisInterleaves(f *testing.F) {
 				op = 12
 			case step >= 248:
 				op = 13
+			case step >= 240:
+				op = 14
 			}
 			switch op {
 			case 0: // a few different payloads, so that equal ones are on their way together
-				s.publish("own" + string(payload[:min(len(payload), int(step/12)%4)]))
+				s.publish(heard{"", "own" + string(payload[:min(len(payload), int(step/12)%4)])})
 			case 1:
 				s.take(answerExecuted, false)
 			case 2:
@@ -239,14 +244,17 @@ func FuzzAMessageIsDeliveredOnceHoweverRedisInterleaves(f *testing.F) {
 			case 10:
 				if s.up {
 					others++
-					s.stream = append(s.stream, fmt.Sprint("other", i, string(payload)))
+					s.stream = append(s.stream, heard{"", fmt.Sprint("other", i, string(payload))})
 				}
 			case 11:
 				s.interrupt()
-				s.ledger.Keep(false)
+				s.ledger.Keep("", false)
+				s.ledger.Keep("t", false)
 			case 12:
 				s.elsewhere = true
 				s.take(answerExecuted, true)
+			case 14: // the same, to a topic
+				s.publish(heard{"t", "own" + string(payload[:min(len(payload), int(step)%4)])})
 			case 13: // somebody is in doubt
 				if s.up {
 					s.pings++

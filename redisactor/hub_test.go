@@ -115,9 +115,16 @@ func (h *hub) register(ctx actor.Context) {
 	for began := time.Now(); time.Since(began) < h.each; {
 		continue // a fan-out is work, not a wait
 	}
+	text := string(m.Frame.Payload())
+	if m.Topic != "" {
+		text = inTopic(m.Topic, text)
+	}
+	if m.Except != nil {
+		text = but(text, m.Except)
+	}
 	h.mu.Lock()
-	h.got = append(h.got, string(m.Frame.Payload()))
-	h.count[string(m.Frame.Payload())]++
+	h.got = append(h.got, text)
+	h.count[text]++
 	h.mu.Unlock()
 	h.gate.Leave(actors.OpBroadcast)
 }

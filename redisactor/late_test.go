@@ -16,10 +16,10 @@ func alone(t *testing.T) (a *redisActor, got func() []string) {
 	var frames []string
 	gate := actors.NewGate(1, 1, 100, func(op actors.Operation) { frames = append(frames, string(op.(*actors.Broadcast).Frame.Payload())) })
 	gate.Open()
-	b := &books{channel: "c", hub: &actors.Link{Gate: gate, System: actors.System()}, ledger: newLedger()}
-	b.gate.hub = b.hub
+	b := newBooks(nil, "c", &actors.Link{Gate: gate, System: actors.System()})
 	b.gate.attend = func() {}
-	b.member = newMember("c", nil, func(*actor.PID, any) {})
+	b.member = newMember(nil, func(*actor.PID, any) {})
+	b.own.sub = &subscription{member: b.member, channel: "c", topic: b.own}
 	return &redisActor{books: b}, func() []string { return frames }
 }
 
@@ -27,8 +27,8 @@ func TestAMessageOfAConnectionThatWasLostIsIgnored(t *testing.T) {
 	a, got := alone(t)
 	a.ended = 5
 	for epoch, payload := range map[uint64]string{4: "older", 5: "late", 6: "new"} {
-		a.member.take(&message{a.member, epoch, &received{payload: payload}})
-		a.message(&message{a.member, epoch, &received{payload: payload}})
+		a.member.take(&message{a.own.sub, epoch, &received{payload: payload}})
+		a.message(&message{a.own.sub, epoch, &received{payload: payload}})
 	}
 	if g := got(); len(g) != 1 || g[0] != "new" {
 		t.Errorf("delivered: %q", g)
@@ -42,10 +42,10 @@ func TestAMessageOfAConnectionThatWasLostIsIgnored(t *testing.T) {
 // it answered the PING that was sent for the hub may be the echo.
 func TestAHubGetsNothingThatTheConnectionBroughtBeforeItJoined(t *testing.T) {
 	var got []string
-	m := newMember("c", nil, func(_ *actor.PID, v any) { got = append(got, v.(*message).payload) })
+	m := &subscription{member: newMember(nil, func(_ *actor.PID, v any) { got = append(got, v.(*message).payload) })}
 	m.epoch.Store(7)
 	m.from.Store(3)
-	l := &link{members: map[string][]*member{"c": {m}}}
+	l := &link{by: map[string][]*subscription{"c": {m}}}
 	for _, s := range []struct {
 		epoch, ponged uint64
 		payload       string
@@ -60,9 +60,9 @@ func TestAHubGetsNothingThatTheConnectionBroughtBeforeItJoined(t *testing.T) {
 func TestAnEchoOfUnknownFateIsExpectedForTwoRoundsOfPings(t *testing.T) {
 	round := func(n uint64) uint64 { return n << roundBits }
 	l := newLedger()
-	l.Keep(true)
+	l.Keep("", true)
 	l.Pinged(round(1))
-	e := l.Enter(actors.NewFrame([]byte("m")), time.Time{}, false, 0)
+	e := l.Enter("", actors.NewFrame([]byte("m")), nil, time.Time{}, false, 0)
 	l.Answer(e, answerUnknown)
 	for _, n := range []uint64{round(1) + 1, round(1) + 2, round(2), round(2) + 1} { // however many are sent for other reasons
 		l.Pinged(n)

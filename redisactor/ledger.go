@@ -7,7 +7,7 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
-// ledger is what one hub published and is not through with: a multiset by content, in publish order. An entry is in it
+// ledger is what one hub published and is not through with: a multiset by topic and content, in publish order. An entry is in it
 // for up to two reasons: its PUBLISH is not answered yet, or its echo may still come. It has no clock and does no I/O, and
 // it outlives the actor that works with it, so a crash forgets nothing.
 //
@@ -20,7 +20,9 @@ type ledger struct {
 	content map[uint64]bucket
 	seed    maphash.Seed
 
-	keeping    bool   // echoes can come: the subscription is wanted
+	own    account             // of the hub's own channel
+	others map[string]*account // of its topics', as far as there is anything to keep
+
 	pings      uint64 // the number of the last PING
 	size       int    // entries in all
 	calls      int    // entries with a caller waiting
@@ -30,9 +32,19 @@ type ledger struct {
 	maxNotes   int
 }
 
+// account is what is in the ledger of one topic.
+type account struct {
+	topic   string
+	salt    uint64 // tells equal payloads of different topics apart, in the index
+	keeping bool   // echoes can come: the subscription is wanted
+	all     queue  // in publish order
+}
+
 type entry struct {
 	id      uint64 // by publish order
 	frame   *actors.Frame
+	account *account          // of its topic; nil: it is none of a ledger's
+	except  actors.Subscriber // who does not get it; nil: there is no exception
 	at      time.Time
 	content uint64 // its hash
 
@@ -76,7 +88,7 @@ var roundsEnough = [...]uint64{answerPending: 20, answerUnknown: 2}
 // reaches local subscribers twice if its echo comes all the same.
 const maxNotes = 65536
 
-// bucket holds the entries of one content hash that an echo can match.
+// bucket holds the entries of one hash of topic and content that an echo can match.
 type bucket struct {
 	awaited, noted queue
 
@@ -86,18 +98,51 @@ type bucket struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{content: make(map[uint64]bucket), seed: maphash.MakeSeed(), maxNotes: maxNotes}
+	return &ledger{content: make(map[uint64]bucket), others: make(map[string]*account), seed: maphash.MakeSeed(), maxNotes: maxNotes}
+}
+
+// find returns the account of a topic; nil: there is nothing in it.
+func (l *ledger) find(topic string) *account {
+	if topic == "" {
+		return &l.own
+	}
+	return l.others[topic]
+}
+
+// account returns that of a topic, made on first use.
+func (l *ledger) account(topic string) *account {
+	a := l.find(topic)
+	if a == nil {
+		a = &account{topic: topic, salt: maphash.String(l.seed, topic)}
+		l.others[topic] = a
+	}
+	return a
+}
+
+// close forgets an account in which there is nothing.
+func (l *ledger) close(a *account) {
+	if a == &l.own || a.keeping || a.all.first != nil {
+		return
+	}
+	if delete(l.others, a.topic); len(l.others) == 0 {
+		l.others = make(map[string]*account) // maps keep the room of their busiest hour
+	}
 }
 
 // Empty reports whether there is nothing to wait for: no caller, no answer, no echo.
 func (l *ledger) Empty() bool { return l.size == 0 }
 
-// Enter adds a message that is about to be published. With an epoch local subscribers get it from its echo, which must come
-// on that connection, else they have it already; expect says that the echo must come all the same.
-func (l *ledger) Enter(frame *actors.Frame, at time.Time, await bool, epoch uint64) *entry {
+// Enter adds a message that is about to be published. Where it is awaited local subscribers get it from its echo, else they have
+// it already, or are none. With an epoch the echo must come, on that connection.
+func (l *ledger) Enter(topic string, frame *actors.Frame, except actors.Subscriber, at time.Time, await bool, epoch uint64) *entry {
 	l.last++
-	e := &entry{id: l.last, frame: frame, content: maphash.Bytes(l.seed, frame.Payload()), at: at, call: true, epoch: epoch}
+	a := l.account(topic)
+	e := &entry{
+		id: l.last, frame: frame, account: a, except: except, content: maphash.Bytes(l.seed, frame.Payload()) ^ a.salt,
+		at: at, call: true, epoch: epoch,
+	}
 	l.all.add(inAll, e)
+	a.all.add(inAccount, e)
 	l.callers.add(inCallers, e)
 	l.size++
 	l.calls++
@@ -122,7 +167,7 @@ func (l *ledger) Answer(e *entry, a answer) (deliver, tell bool) {
 	if deliver {
 		l.move(e, echoNoted)
 	}
-	if a == answerRefused || e.echo == echoNoted && !l.keeping {
+	if a == answerRefused || e.echo == echoNoted && !e.account.keeping {
 		l.move(e, echoSettled)
 	}
 	l.tidy(e)
@@ -160,12 +205,16 @@ func (l *ledger) Oldest() (at time.Time, ok bool) {
 	return l.callers.first.at, true
 }
 
-// Echo takes a message that Redis sent. own is this hub's entry, if it published one like it; deliver says that local
+// Echo takes a message that Redis sent on the channel of a topic. own is this hub's entry, if it published one like it; deliver says that local
 // subscribers do not have it. Of two entries with equal content it takes the one that local subscribers wait for: which of
 // two equal echoes is whose nobody can tell, and it does not matter.
-func (l *ledger) Echo(payload string) (own *entry, deliver bool) {
-	b := l.content[maphash.String(l.seed, payload)]
-	e, n := b.awaited.find(payload), b.noted.find(payload)
+func (l *ledger) Echo(topic, payload string) (own *entry, deliver bool) {
+	a := l.find(topic)
+	if a == nil || a.all.first == nil {
+		return nil, true
+	}
+	b := l.content[maphash.String(l.seed, payload)^a.salt]
+	e, n := b.awaited.find(a, payload), b.noted.find(a, payload)
 	switch {
 	case e != nil && n != nil && n.id < e.id:
 		// Redis sends the older one first. A note is forgotten sooner than an awaited echo, and then the second of the two
@@ -191,8 +240,19 @@ func (l *ledger) Echo(payload string) (own *entry, deliver bool) {
 
 // Interrupt is for when echoes may have been missed: it returns what awaited one, in publish order, to be delivered
 // locally now, and notes the echoes, which may come all the same.
-func (l *ledger) Interrupt() (list []*entry) {
-	for e := range l.all.entries {
+func (l *ledger) Interrupt() []*entry { return l.interrupt(&l.all, inAll) }
+
+// InterruptTopic is the same for one topic.
+func (l *ledger) InterruptTopic(topic string) []*entry {
+	a := l.find(topic)
+	if a == nil {
+		return nil
+	}
+	return l.interrupt(&a.all, inAccount)
+}
+
+func (l *ledger) interrupt(q *queue, k kind) (list []*entry) {
+	for e := range q.entries(k) {
 		e.epoch = 0
 		if e.echo == echoAwaited {
 			list = append(list, e)
@@ -207,7 +267,7 @@ func (l *ledger) Doubtful() (id uint64) {
 	if l.waiting == 0 {
 		return 0
 	}
-	for e := range l.all.entries {
+	for e := range l.all.entries(inAll) {
 		if e.echo == echoAwaited && e.answer == answerExecuted {
 			return e.id
 		}
@@ -215,18 +275,22 @@ func (l *ledger) Doubtful() (id uint64) {
 	return 0
 }
 
-// Keep says whether echoes can come at all. While they cannot, only what is still unanswered stays in the ledger.
-func (l *ledger) Keep(on bool) {
-	l.keeping = on
-	if !on {
-		l.drop(func(e *entry) bool { return e.answer != answerPending })
+// Keep says whether echoes can come at all on the channel of a topic. While they cannot, only what is still unanswered of it stays
+// in the ledger.
+func (l *ledger) Keep(topic string, on bool) {
+	a := l.account(topic)
+	if a.keeping = on; !on {
+		l.drop(&a.all, inAccount, func(e *entry) bool { return e.answer != answerPending })
+		l.close(a)
 	}
 }
 
-// Subscribing is for right before what comes on a new subscription: what Redis had executed before the SUBSCRIBE, which has
-// the number n, it will not send there.
-func (l *ledger) Subscribing(n uint64) {
-	l.drop(func(e *entry) bool { return e.answer == answerExecuted && e.answered < n })
+// Subscribing is for right before what comes on a new subscription to the channel of a topic: what Redis had executed before the
+// SUBSCRIBE, which has the number n, it will not send there.
+func (l *ledger) Subscribing(topic string, n uint64) {
+	if a := l.find(topic); a != nil {
+		l.drop(&a.all, inAccount, func(e *entry) bool { return e.answer == answerExecuted && e.answered < n })
+	}
 }
 
 // Pinged is for right before PING number n is sent, or a SUBSCRIBE of that number.
@@ -239,7 +303,7 @@ func (l *ledger) Ponged(n, epoch uint64) (list []*entry, apart bool) {
 	if n > l.pings {
 		return nil, false
 	}
-	for e := range l.all.entries {
+	for e := range l.all.entries(inAll) {
 		switch {
 		case e.answer != answerExecuted || n <= e.answered || e.epoch != epoch || e.id <= l.content[e.content].sure:
 		case e.echo == echoAwaited:
@@ -250,7 +314,7 @@ func (l *ledger) Ponged(n, epoch uint64) (list []*entry, apart bool) {
 			apart = true
 		}
 	}
-	l.drop(func(e *entry) bool {
+	l.drop(&l.all, inAll, func(e *entry) bool {
 		if e.answer == answerExecuted {
 			return n > e.answered
 		}
@@ -259,12 +323,12 @@ func (l *ledger) Ponged(n, epoch uint64) (list []*entry, apart bool) {
 	return list, apart
 }
 
-// drop forgets those entries for which which says so; never one that local subscribers wait for.
-func (l *ledger) drop(which func(*entry) bool) {
+// drop forgets those entries of q for which which says so; never one that local subscribers wait for.
+func (l *ledger) drop(q *queue, k kind, which func(*entry) bool) {
 	if l.size == l.waiting {
 		return
 	}
-	for e := range l.all.entries {
+	for e := range q.entries(k) {
 		if e.echo != echoAwaited && which(e) {
 			l.forget(e)
 		}
@@ -323,7 +387,7 @@ func (l *ledger) move(e *entry, to echo) {
 }
 
 func (l *ledger) forgetOldest() {
-	for e := range l.all.entries {
+	for e := range l.all.entries(inAll) {
 		if e.echo == echoNoted {
 			l.forget(e)
 			return
@@ -344,5 +408,7 @@ func (l *ledger) tidy(e *entry) {
 	}
 	e.gone = true
 	l.all.remove(inAll, e)
+	e.account.all.remove(inAccount, e)
 	l.size--
+	l.close(e.account)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,14 +16,14 @@ import (
 // model is the ledger written the slow and obvious way.
 type model struct {
 	entries []*modelEntry
-	keeping bool
+	keeping map[string]bool // by topic
 	pings   uint64
-	sure    map[string]uint64 // by content, the last entry when an echo came
+	sure    map[string]uint64 // by topic and content, the last entry when an echo came
 }
 
 type modelEntry struct {
 	entry    *entry
-	text     string
+	text     string // topic/payload
 	at       int
 	told     bool
 	echo     echo
@@ -30,6 +31,8 @@ type modelEntry struct {
 	answered uint64
 	epoch    uint64
 }
+
+func (e *modelEntry) topic() string { topic, _, _ := strings.Cut(e.text, "/"); return topic }
 
 // call reports whether the caller waits.
 func (e *modelEntry) call() bool { return !e.told || e.echo == echoAwaited }
@@ -52,6 +55,21 @@ func (m *model) find(text string, state echo) (found *modelEntry) {
 	return found
 }
 
+// interrupt returns the texts that are to be delivered now.
+func (m *model) interrupt(which func(*modelEntry) bool) (texts []string) {
+	for _, e := range m.entries {
+		if !which(e) {
+			continue
+		}
+		e.epoch = 0
+		if e.echo == echoAwaited {
+			texts = append(texts, e.text)
+			m.note(e)
+		}
+	}
+	return texts
+}
+
 func (m *model) drop(which func(*modelEntry) bool) {
 	for _, e := range m.entries {
 		if e.echo != echoAwaited && which(e) {
@@ -66,15 +84,18 @@ func (m *model) drop(which func(*modelEntry) bool) {
 
 func TestLedgerAgreesWithItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l, m, now := newLedger(), &model{sure: make(map[string]uint64)}, 0
+		l, m, now := newLedger(), &model{keeping: make(map[string]bool), sure: make(map[string]uint64)}, 0
 		at := func(n int) time.Time { return time.Unix(int64(n), 0) }
-		texts, epochs := rapid.SampledFrom([]string{"a", "b", "c"}), rapid.Uint64Range(0, 2)
+		texts, epochs := rapid.SampledFrom([]string{"/a", "/b", "t/a", "t/b", "u/a"}), rapid.Uint64Range(0, 2)
+		topics := rapid.SampledFrom([]string{"", "t", "u"})
+		text := func(e *entry) string { return e.account.topic + "/" + string(e.frame.Payload()) }
 		var entered []*entry
 		t.Repeat(map[string]func(*rapid.T){
 			"enter": func(t *rapid.T) {
 				now++
 				text, await, epoch := texts.Draw(t, "text"), rapid.Bool().Draw(t, "await"), epochs.Draw(t, "epoch")
-				entered = append(entered, l.Enter(actors.NewFrame([]byte(text)), at(now), await, epoch))
+				topic, payload, _ := strings.Cut(text, "/")
+				entered = append(entered, l.Enter(topic, actors.NewFrame([]byte(payload)), nil, at(now), await, epoch))
 				e := &modelEntry{entry: entered[len(entered)-1], text: text, at: now, echo: echoAwaited, epoch: epoch}
 				if !await {
 					m.note(e)
@@ -99,7 +120,7 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 				if want {
 					m.note(e)
 				}
-				if a == answerRefused || e.echo == echoNoted && !m.keeping {
+				if a == answerRefused || e.echo == echoNoted && !m.keeping[e.topic()] {
 					e.echo = echoSettled
 				}
 				if deliver != want || tell == e.told {
@@ -125,7 +146,7 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 				}
 				var got []string
 				for _, o := range l.GiveUp(at(limit)) {
-					got = append(got, fmt.Sprint(string(o.frame.Payload()), o.deliver, o.tell))
+					got = append(got, fmt.Sprint(text(o.entry), o.deliver, o.tell))
 				}
 				if !slices.Equal(got, want) {
 					t.Fatalf("gave up on %q, not %q", got, want)
@@ -134,7 +155,8 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 			},
 			"echo": func(t *rapid.T) {
 				text := texts.Draw(t, "text")
-				own, deliver := l.Echo(text)
+				topic, payload, _ := strings.Cut(text, "/")
+				own, deliver := l.Echo(topic, payload)
 				awaited, noted := m.find(text, echoAwaited), m.find(text, echoNoted)
 				switch {
 				case awaited != nil && noted != nil && noted.entry.id < awaited.entry.id:
@@ -154,31 +176,35 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 				m.tidy()
 			},
 			"interrupt": func(t *rapid.T) {
-				var got, want []string
+				var got []string
 				for _, e := range l.Interrupt() {
-					got = append(got, string(e.frame.Payload()))
+					got = append(got, text(e))
 				}
-				for _, e := range m.entries {
-					e.epoch = 0
-					if e.echo == echoAwaited {
-						want = append(want, e.text)
-						m.note(e)
-					}
+				if want := m.interrupt(func(*modelEntry) bool { return true }); !slices.Equal(got, want) {
+					t.Fatalf("interrupted %q, not %q", got, want)
 				}
-				if !slices.Equal(got, want) {
+			},
+			"interrupt topic": func(t *rapid.T) {
+				topic := topics.Draw(t, "topic")
+				var got []string
+				for _, e := range l.InterruptTopic(topic) {
+					got = append(got, text(e))
+				}
+				if want := m.interrupt(func(e *modelEntry) bool { return e.topic() == topic }); !slices.Equal(got, want) {
 					t.Fatalf("interrupted %q, not %q", got, want)
 				}
 			},
 			"subscribing": func(t *rapid.T) {
-				n := rapid.Uint64Range(0, m.pings+1).Draw(t, "n")
-				l.Subscribing(n)
-				m.drop(func(e *modelEntry) bool { return e.answer == answerExecuted && e.answered < n })
+				topic, n := topics.Draw(t, "topic"), rapid.Uint64Range(0, m.pings+1).Draw(t, "n")
+				l.Subscribing(topic, n)
+				m.drop(func(e *modelEntry) bool { return e.topic() == topic && e.answer == answerExecuted && e.answered < n })
 			},
 			"keep": func(t *rapid.T) {
-				m.keeping = rapid.Bool().Draw(t, "on")
-				l.Keep(m.keeping)
-				if !m.keeping {
-					m.drop(func(e *modelEntry) bool { return e.answer != answerPending })
+				topic, on := topics.Draw(t, "topic"), rapid.Bool().Draw(t, "on")
+				m.keeping[topic] = on
+				l.Keep(topic, on)
+				if !on {
+					m.drop(func(e *modelEntry) bool { return e.topic() == topic && e.answer != answerPending })
 				}
 			},
 			"ping": func(t *rapid.T) {
@@ -192,7 +218,7 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 				var got, want []string
 				list, apart := l.Ponged(n, epoch)
 				for _, e := range list {
-					got = append(got, string(e.frame.Payload()))
+					got = append(got, text(e))
 				}
 				if n > m.pings {
 					if len(got) > 0 || apart {
@@ -258,6 +284,13 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 				}
 				count("all", l.all, inAll)
 				count("callers", l.callers, inCallers)
+				count("accounts", l.own.all, inAccount)
+				for topic, a := range l.others {
+					count("accounts", a.all, inAccount)
+					if a.all.first == nil && !m.keeping[topic] {
+						t.Fatal("an empty account is left")
+					}
+				}
 				for _, b := range l.content {
 					count("awaited", b.awaited, inBucket)
 					count("noted", b.noted, inBucket)
@@ -265,7 +298,7 @@ func TestLedgerAgreesWithItsModel(t *testing.T) {
 						t.Fatal("an empty bucket is left")
 					}
 				}
-				if want := (map[string]int{"all": len(m.entries), "callers": calls, "awaited": waiting, "noted": notes}); !maps.Equal(nonzero(want), queues) {
+				if want := (map[string]int{"all": len(m.entries), "accounts": len(m.entries), "callers": calls, "awaited": waiting, "noted": notes}); !maps.Equal(nonzero(want), queues) {
 					t.Fatalf("queues: %v, not %v", queues, want)
 				}
 			},
@@ -281,12 +314,12 @@ func nonzero(m map[string]int) map[string]int {
 func TestEqualPayloadsOfTwoInstancesWorkOutByCount(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := newLedger()
-		l.Keep(true)
+		l.Keep("", true)
 		delivered, own, foreign := 0, rapid.IntRange(0, 5).Draw(t, "own"), rapid.IntRange(0, 5).Draw(t, "foreign")
 		payload := []byte("tick")
 		for range own {
 			await := rapid.Bool().Draw(t, "await")
-			id := l.Enter(actors.NewFrame(payload), time.Time{}, await, 1)
+			id := l.Enter("", actors.NewFrame(payload), nil, time.Time{}, await, 1)
 			if !await {
 				delivered++
 			}
@@ -300,7 +333,7 @@ func TestEqualPayloadsOfTwoInstancesWorkOutByCount(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(t, "cut") == 0 {
 				delivered += len(l.Interrupt())
 			}
-			if _, deliver := l.Echo(string(payload)); deliver {
+			if _, deliver := l.Echo("", string(payload)); deliver {
 				delivered++
 			}
 		}
@@ -314,13 +347,13 @@ func TestEqualPayloadsOfTwoInstancesWorkOutByCount(t *testing.T) {
 func TestNotesBeyondTheLimitAreForgottenOldestFirst(t *testing.T) {
 	l := newLedger()
 	l.maxNotes = 3
-	l.Keep(true)
+	l.Keep("", true)
 	for i := range 5 {
-		id := l.Enter(actors.NewFrame(fmt.Append(nil, i)), time.Time{}, false, 0)
+		id := l.Enter("", actors.NewFrame(fmt.Append(nil, i)), nil, time.Time{}, false, 0)
 		l.Answer(id, answerUnknown)
 	}
 	for i := range 5 {
-		if _, deliver := l.Echo(fmt.Sprint(i)); deliver != (i < 2) {
+		if _, deliver := l.Echo("", fmt.Sprint(i)); deliver != (i < 2) {
 			t.Errorf("echo %d: delivered %v", i, deliver)
 		}
 	}
@@ -331,12 +364,12 @@ func TestNotesBeyondTheLimitAreForgottenOldestFirst(t *testing.T) {
 
 func TestALedgerThatIsUsedForLongStaysSmall(t *testing.T) {
 	l := newLedger()
-	l.Keep(true)
-	first := l.Enter(actors.NewFrame([]byte("never answered")), time.Time{}, true, 1)
+	l.Keep("", true)
+	first := l.Enter("", actors.NewFrame([]byte("never answered")), nil, time.Time{}, true, 1)
 	for i := range 100_000 {
 		payload := fmt.Append(nil, i%1000)
-		id := l.Enter(actors.NewFrame(payload), time.Time{}, true, 1)
-		l.Echo(string(payload))
+		id := l.Enter("", actors.NewFrame(payload), nil, time.Time{}, true, 1)
+		l.Echo("", string(payload))
 		l.Answer(id, answerExecuted)
 	}
 	if l.size != 1 || l.all.first != first || l.all.last != first || len(l.content) != 1 {

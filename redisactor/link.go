@@ -41,10 +41,12 @@ type link struct {
 
 	mu                    sync.Mutex
 	left                  bool
-	root                  *actor.PID // nil: a new one is about to be spawned
-	publisher, subscriber *actor.PID // nil until they run: a PID must not be used before its spawning is over
-	backlog               []job      // for the publisher that does not run yet
-	members               map[string][]*member
+	root                  *actor.PID                 // nil: a new one is about to be spawned
+	publisher, subscriber *actor.PID                 // nil until they run: a PID must not be used before its spawning is over
+	backlog               []job                      // for the publisher that does not run yet
+	members               map[*member]int            // and how many subscriptions each has
+	by                    map[string][]*subscription // by channel; a list is never changed in place, so the reader may go through it without the lock
+	changed               map[string]struct{}        // channels whose subscriptions have changed since the subscriber last looked
 }
 
 // respawnAfter is how soon a root actor that failed is followed by a new one.
@@ -57,7 +59,8 @@ func acquire(system *actor.ActorSystem, client *redis.Client, log *slog.Logger) 
 	key := linkKey{system, client}
 	l := links.by[key]
 	if l == nil {
-		l = &link{linkKey: key, bounded: bound(client, stuckAfter), log: log, runner: actors.NewRunner(2, false), members: make(map[string][]*member)}
+		l = &link{linkKey: key, bounded: bound(client, stuckAfter), log: log, runner: actors.NewRunner(2, false), changed: make(map[string]struct{})}
+		l.forget()
 		links.by[key] = l
 		l.mu.Lock()
 		l.spawn()
@@ -138,41 +141,111 @@ func (l *link) publish(m *jobs) {
 	}
 }
 
-func (l *link) join(m *member) {
+// forget begins with nobody. The lock is held.
+func (l *link) forget() {
+	l.members, l.by = make(map[*member]int), make(map[string][]*subscription)
+}
+
+func (l *link) join(subs ...*subscription) {
 	l.mu.Lock()
-	l.members[m.channel] = append(slices.Clone(l.members[m.channel]), m)
+	for _, s := range subs {
+		l.members[s.member]++
+		l.by[s.channel] = append(slices.Clone(l.by[s.channel]), s)
+		l.changed[s.channel] = struct{}{}
+	}
 	l.mu.Unlock()
 	l.look()
 }
 
-func (l *link) leave(m *member) {
+func (l *link) leave(subs ...*subscription) {
 	l.mu.Lock()
-	rest := slices.DeleteFunc(slices.Clone(l.members[m.channel]), func(o *member) bool { return o == m })
-	if len(rest) == 0 {
-		delete(l.members, m.channel)
-	} else {
-		l.members[m.channel] = rest
+	for _, s := range subs {
+		l.changed[s.channel] = struct{}{}
+		rest := slices.DeleteFunc(slices.Clone(l.by[s.channel]), func(o *subscription) bool { return o == s })
+		if len(rest) > 0 {
+			l.by[s.channel] = rest
+		} else {
+			delete(l.by, s.channel)
+		}
+		if l.members[s.member]--; l.members[s.member] == 0 {
+			delete(l.members, s.member)
+		}
+	}
+	if len(l.members) == 0 {
+		l.forget() // maps keep the room of their busiest hour
 	}
 	l.mu.Unlock()
-	m.leave()
+	l.look()
+}
+
+// renew has the subscriber look at these again.
+func (l *link) renew(subs ...*subscription) {
+	l.mu.Lock()
+	for _, s := range subs {
+		l.changed[s.channel] = struct{}{}
+	}
+	l.mu.Unlock()
 	l.look()
 }
 
 // listeners returns who is subscribed to channel, not to be changed.
-func (l *link) listeners(channel string) []*member {
+func (l *link) listeners(channel string) []*subscription {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.members[channel]
+	return l.by[channel]
 }
 
-// all returns every member and every channel.
-func (l *link) all() (ms []*member, channels []string) {
+func (l *link) empty() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for channel, list := range l.members {
-		ms, channels = append(ms, list...), append(channels, channel)
+	return len(l.members) == 0
+}
+
+// all returns every member.
+func (l *link) all() (ms []*member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for m := range l.members {
+		ms = append(ms, m)
 	}
-	return ms, channels
+	return ms
+}
+
+// wanted is a channel and who is subscribed to it, perhaps nobody any more.
+type wanted struct {
+	channel string
+	subs    []*subscription
+}
+
+// changes returns the channels that have changed since it was last called, or with everything all that somebody is subscribed to.
+// Hubs' own channels come last: when Redis has confirmed one it has confirmed what was asked for with it.
+func (l *link) changes(everything bool) (list []wanted) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if everything {
+		list = make([]wanted, 0, len(l.by))
+		for channel, subs := range l.by {
+			list = append(list, wanted{channel, subs})
+		}
+	} else {
+		list = make([]wanted, 0, len(l.changed))
+		for channel := range l.changed {
+			list = append(list, wanted{channel, l.by[channel]})
+		}
+	}
+	if len(l.changed) > 0 {
+		l.changed = make(map[string]struct{})
+	}
+	own, n := func(w wanted) bool { return len(w.subs) > 0 && w.subs[0].own() }, len(list)
+	for i := 0; i < n; {
+		if own(list[i]) {
+			n--
+			list[i], list[n] = list[n], list[i]
+		} else {
+			i++
+		}
+	}
+	return list
 }
 
 // roundBits are those of a PING's number that say which one it is of its round. A round begins every 3 s, with the PING that is
@@ -181,7 +254,7 @@ const roundBits = 20
 
 func (l *link) round() { l.numbers.Store((l.numbers.Load()>>roundBits + 1) << roundBits) }
 
-// look asks the subscriber to compare what it does with who is a member. One such message in its mailbox is enough; if
+// look asks the subscriber to compare what it does with what has changed. One such message in its mailbox is enough; if
 // it does not run yet, it looks when it starts.
 func (l *link) look() { l.tell(&look{}, &l.looking) }
 

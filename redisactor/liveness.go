@@ -24,8 +24,7 @@ func (s *subscriber) ping() {
 // probe sends a PING, and returns its number.
 func (s *subscriber) probe() uint64 {
 	n, by := s.number()
-	members, _ := s.link.all()
-	for _, m := range members {
+	for _, m := range s.link.all() {
 		if m.curious.Load() {
 			s.send(m, &pinging{m, n})
 		}
@@ -52,9 +51,8 @@ func (s *subscriber) number() (n uint64, by string) {
 func (s *subscriber) pong(n uint64, err error) {
 	s.mute = s.mute || redis.IsPermissionError(err)
 	s.ponged = n
-	members, _ := s.link.all()
-	s.tell(members)
-	for _, m := range members {
+	s.served(n)
+	for _, m := range s.link.all() {
 		if m.curious.Load() {
 			m.post(&ponged{m, s.session.epoch, n})
 		}

@@ -17,19 +17,15 @@ const (
 	maxBacklogBytes = 32 << 20
 )
 
-// member is one hub's subscription, from its first Subscribe to the matching Unsubscribe. The reader of the connection,
-// which serves many hubs, never waits for one: what a hub has no room for waits here, in order, and beyond the bounds it is
-// left out and counted. A list of members is never changed in place, so the reader may go through it without the lock.
+// member is one hub's part of a link, from its first Subscribe to the matching Unsubscribe. The reader of the connection,
+// which serves many hubs, never waits for one: what a hub has no room for waits here, in order whatever its topic, and beyond the
+// bounds it is left out and counted.
 type member struct {
-	channel string
-	to      *actor.PID
-	send    func(to *actor.PID, message any)
+	to   *actor.PID
+	send func(to *actor.PID, message any)
 
-	// The connection this member is served by, and the answer to a PING from which on: what was on the connection before
-	// may be an echo of something the hub was through with when it subscribed.
-	epoch, from atomic.Uint64
-	told        atomic.Uint64 // the epoch for which it was told that Redis confirmed
-	curious     atomic.Bool   // it wants to know of PINGs
+	epoch   uint64      // the last connection that served it; the subscriber's alone
+	curious atomic.Bool // it wants to know of PINGs
 
 	mu      sync.Mutex
 	gone    bool
@@ -46,8 +42,23 @@ type missed struct {
 	n int
 }
 
-func newMember(channel string, to *actor.PID, send func(to *actor.PID, message any)) *member {
-	return &member{channel: channel, to: to, send: send}
+func newMember(to *actor.PID, send func(to *actor.PID, message any)) *member {
+	return &member{to: to, send: send}
+}
+
+// subscription is what a member has to a channel.
+type subscription struct {
+	*member
+	channel string
+	topic   *topic // nil: it is to the control channel
+
+	// The connection it is served by, and the answer to a PING from which on: what was on the connection before may be an echo
+	// of something the hub was through with when it subscribed.
+	epoch, from atomic.Uint64
+	told        atomic.Uint64 // the epoch for which its hub was told that Redis confirmed
+
+	// The hub's redis actor's alone.
+	left bool // nothing that still comes concerns it
 }
 
 // take hands m to the hub, at once if it has room, else behind what waits.
@@ -120,3 +131,6 @@ func (m *member) leave() {
 	defer m.mu.Unlock()
 	m.gone, m.queue, m.missed, m.waiting, m.bytes = true, nil, nil, 0, 0
 }
+
+// own reports whether it is to the hub's own channel.
+func (s *subscription) own() bool { return s.topic != nil && s.topic.name == "" }

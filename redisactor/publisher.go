@@ -35,7 +35,7 @@ type job struct {
 	from *origin
 }
 
-// origin is a hub's redis actor, which gets an answered message, and its channel.
+// origin is a channel of a hub's, and the hub's redis actor, which gets an answered message.
 type origin struct {
 	channel string
 	pid     *actor.PID
@@ -185,20 +185,20 @@ func (p *publisher) landed(f *flight) {
 
 // answer tells each hub what became of its jobs, in one message.
 func (l *link) answer(jobs []job, outcome func(i int) (answer, error)) {
-	byHub := make(map[*origin]*answered, 1)
+	byHub := make(map[*actor.PID]*answered, 1)
 	for i, j := range jobs {
-		to := byHub[j.from]
+		to := byHub[j.from.pid]
 		if to == nil {
 			to = &answered{}
 			if len(byHub) == 0 { // most often all are of one hub
 				to.results = make([]result, 0, len(jobs))
 			}
-			byHub[j.from] = to
+			byHub[j.from.pid] = to
 		}
 		a, err := outcome(i)
 		to.results = append(to.results, result{j.entry, a, err})
 	}
 	for hub, m := range byHub {
-		l.system.Root.Send(hub.pid, m)
+		l.system.Root.Send(hub, m)
 	}
 }

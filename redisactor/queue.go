@@ -1,5 +1,7 @@
 package redisactor
 
+import "iter"
+
 // queue is a list of entries in publish order, linked through the entries themselves: one can leave from anywhere, and
 // none costs an allocation. The zero queue is empty.
 type queue struct{ first, last *entry }
@@ -9,6 +11,7 @@ type kind int
 
 const (
 	inAll kind = iota
+	inAccount
 	inCallers
 	inBucket
 	kinds
@@ -52,21 +55,23 @@ func (q *queue) join(k kind, a, b *entry) {
 	}
 }
 
-// entries yields those of an inAll queue. The one at hand may leave meanwhile, and so may any before it.
-func (q *queue) entries(yield func(*entry) bool) {
-	for e := q.first; e != nil; {
-		next := e.places[inAll].after
-		if !yield(e) {
-			return
+// entries yields those of a queue of that kind. The one at hand may leave meanwhile, and so may any before it.
+func (q *queue) entries(k kind) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for e := q.first; e != nil; {
+			next := e.places[k].after
+			if !yield(e) {
+				return
+			}
+			e = next
 		}
-		e = next
 	}
 }
 
-// find returns the first entry of an inBucket queue with this content.
-func (q *queue) find(payload string) *entry {
+// find returns the first entry of an inBucket queue with this topic and content.
+func (q *queue) find(a *account, payload string) *entry {
 	for e := q.first; e != nil; e = e.places[inBucket].after { // more than one step only when two contents share a hash
-		if string(e.frame.Payload()) == payload {
+		if e.account == a && string(e.frame.Payload()) == payload {
 			return e
 		}
 	}

@@ -13,12 +13,16 @@
 // Messages of other instances are lost while the subscription is down: that is reported as actors.ErrRedisGap.
 // A PUBLISH is never sent twice, and not sent at all once its 2 s are over.
 //
+// A topic of a hub is a channel of its own, which the hub is subscribed to while somebody is in the topic, and for 2 s after. All of
+// a hub's messages keep one order, that of Redis. What hubs tell each other is on one more channel.
+//
 // An error that Redis answers with is not a broken connection: it concerns the hub whose channel or message it is about, is
 // reported to that one, and touches no other. Neither does a hub that takes its messages slowly: they wait for it, up to a
 // bound, and the reader goes on.
 package redisactor
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"time"
@@ -32,15 +36,18 @@ import (
 var errRestarted = errors.New("wskit: the redis actor was restarted")
 
 // Spec returns what makes a hub's redis child from the hub's Link: an actor that takes actors.Publish, actors.Subscribe,
-// actors.Unsubscribe and actors.Drain, delivers through the Link's Gate, and reports actors.Subscribed and actors.Failed
-// to the Link's Listener. Spec may be called from any goroutine; client stays the caller's, who closes it after the hub
-// has stopped.
+// actors.Unsubscribe, actors.Interest, actors.Announce and actors.Drain, delivers through the Link's Gate, reports
+// actors.Subscribed, for the hub's own channel, and actors.Failed to the Link's Listener, and hands actors.Announced and
+// actors.Announcing to the Link's Connections. Spec may be called from any goroutine; client stays the caller's, who closes it
+// after the hub has stopped.
+//
+// The channel of a topic is channel + ":" + its name, with one colon more in front of a name that begins with one; a user's own
+// topic has channel + "::user:" + the id, and what hubs tell each other channel + "::control".
 func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 	return func(hub *actors.Link) actors.Spec {
 		// Whoever wakes this mailbox is seldom alone with its message: the callers that a pipeline has answered publish
 		// again, and echoes come in crowds too. Taken together they cost one run, and travel on together.
-		b := &books{client: client, channel: channel, hub: hub, runner: actors.NewRunner(1, true), ledger: newLedger()}
-		b.gate.hub = hub
+		b := newBooks(client, channel, hub)
 		return actors.Spec{
 			Name:     "redis",
 			Kind:     actors.Permanent,
@@ -54,35 +61,52 @@ func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 
 // books is what one incarnation of a hub's redis actor leaves to the next, so that a crash forgets nothing.
 type books struct {
-	client  *redis.Client
-	channel string
-	hub     *actors.Link
-	runner  *actors.Runner
-	gate    deliverer
-	ledger  *ledger
-	link    *link // nil before the first start and after the stop
-	jobs    []job // for the publisher, as soon as what waits in the mailbox has been looked at
+	client *redis.Client
+	hub    *actors.Link
+	runner *actors.Runner
+	gate   deliverer
+	ledger *ledger
+	link   *link // nil before the first start and after the stop
+	jobs   []job // for the publisher, as soon as what waits in the mailbox has been looked at
 
-	wanted    int       // Subscribes without Unsubscribe
-	member    *member   // nil while there are none
-	confirmed bool      // Redis confirmed the subscription, and it was not lost since
-	on        uint64    // on the connection of this epoch
-	ended     uint64    // epoch of the last connection that was lost
-	apart     bool      // echoes do not come, though Redis confirmed: own messages are not kept waiting for them
-	outage    time.Time // since when there is trouble, which was reported; zero: all is well
+	own    *topic            // the hub itself
+	topics map[string]*topic // that somebody is in, or was within the linger
+	idle   list.List         // of idling: those that nobody is in any more, in that order
+
+	control    string        // the channel of what hubs tell each other
+	controlSub *subscription // nil while there is no member
+	announced  []*entry      // what was published there and is not answered
+
+	wanted int                 // Subscribes without Unsubscribe
+	member *member             // nil while there are none
+	heard  uint64              // epoch of the last connection on which Redis confirmed a topic's subscription, or the hub's
+	ended  uint64              // epoch of the last connection that was lost
+	apart  bool                // echoes do not come, though Redis confirmed: own messages are not kept waiting for them
+	outage time.Time           // since when there is trouble, which was reported; zero: all is well
+	barred map[string]struct{} // channels that Redis refuses, but for the hub's own, which was reported; nil: none
 
 	drain   *actors.Drain // nil until the hub stops
-	lingers bool          // all is answered, and late echoes get a last chance
+	waits   bool          // all is answered, and late echoes get a last chance
 	drained bool
+}
+
+func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
+	b := &books{
+		client: client, hub: hub, runner: actors.NewRunner(1, true), ledger: newLedger(),
+		own: &topic{origin: &origin{channel: channel}, members: true}, topics: make(map[string]*topic), control: controlChannel(channel),
+	}
+	b.gate.hub = hub
+	return b
 }
 
 // redisActor is one incarnation.
 type redisActor struct {
 	*books
 	self    *actor.PID
-	origin  *origin
 	overdue *time.Timer // for the caller who waits longest; nil: nobody waits
 	doubt   *time.Timer // for an echo that is late; nil: none is
+	silence *time.Timer // for the oldest announcement; nil: there is none
+	lingers *time.Timer // for topics that nobody is in any more; nil: there is none
 	draining,
 	lingering *time.Timer
 }
@@ -117,17 +141,27 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		a.subscribe()
 	case *actors.Unsubscribe:
 		a.unsubscribe()
+	case *actors.Interest:
+		a.interest(m)
+	case *lingered:
+		a.lingered(time.Now())
+	case *actors.Announce:
+		a.announce(m)
+	case *silent:
+		a.silence = nil
+		a.hush(time.Now().Add(-answerWithin), errNoAnswer)
+		a.armSilence()
 	case *subscribing:
-		if m.member == a.member {
-			a.ledger.Subscribing(m.n)
+		if !m.left && m.topic != nil {
+			a.ledger.Subscribing(m.topic.name, m.n)
 		}
 	case *confirmed:
-		if m.member == a.member && m.epoch > a.ended {
-			a.confirm(m.epoch)
+		if !m.left && m.epoch > a.ended {
+			a.confirm(m.subscription, m.epoch)
 		}
 	case *refused:
-		if m.member == a.member && m.epoch > a.ended {
-			a.trouble(fmt.Errorf("wskit: redis refuses the subscription: %w", m.err))
+		if !m.left && m.epoch > a.ended {
+			a.refused(m.subscription, fmt.Errorf("wskit: redis refuses the subscription: %w", m.err))
 		}
 	case *lost:
 		if m.member == a.member && m.epoch > a.ended {
@@ -153,7 +187,7 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		panic(m.Reason)
 	case *actor.Started:
 		a.self = ctx.Self()
-		a.origin = &origin{a.channel, a.self}
+		a.own.origin = &origin{a.own.channel, a.self}
 		a.fenced(a.start)
 	case *actor.Restarting:
 		a.stopTimers()
@@ -185,13 +219,16 @@ func (a *redisActor) start() {
 	}
 	// The message that the crash came with is gone and may have been anything: take it for a lost subscription. The
 	// connection has not changed, so the echoes come all the same.
-	if a.confirmed {
+	if a.heard > a.ended {
 		a.interrupt()
 		a.gap(errRestarted)
 	}
 	if a.member != nil {
-		a.member.told.Store(0)
-		a.link.look()
+		subs := a.subscriptions()
+		for _, s := range subs {
+			s.told.Store(0)
+		}
+		a.link.renew(subs...)
 	}
 	a.gate.attended()
 	a.sendOff()
@@ -199,6 +236,8 @@ func (a *redisActor) start() {
 	if a.ledger.Doubtful() > 0 {
 		a.armDoubt()
 	}
+	a.armLinger()
+	a.armSilence()
 	a.setDrainTimers()
 }
 
@@ -207,6 +246,7 @@ func (a *redisActor) stop() {
 	a.finish()
 	a.drained = true
 	a.hangUp(time.Now(), actors.ErrHubStopped)
+	a.hush(time.Now(), actors.ErrHubStopped)
 	a.leave()
 	if a.link != nil {
 		a.link.release()
@@ -215,7 +255,7 @@ func (a *redisActor) stop() {
 }
 
 func (a *redisActor) stopTimers() {
-	for _, t := range []*time.Timer{a.overdue, a.doubt, a.draining, a.lingering} {
+	for _, t := range []*time.Timer{a.overdue, a.doubt, a.silence, a.lingers, a.draining, a.lingering} {
 		if t != nil {
 			t.Stop()
 		}
@@ -224,27 +264,34 @@ func (a *redisActor) stopTimers() {
 
 // message takes what Redis sent. The member's credit goes back when the gate has answered, or now.
 func (a *redisActor) message(m *message) {
-	credit := m.member
+	credit := m.to.member
 	defer func() {
 		if credit != nil {
 			credit.release()
 		}
 	}()
-	if m.member != a.member || m.epoch <= a.ended {
+	if m.to.left || m.epoch <= a.ended {
 		return
 	}
-	own, deliver := a.ledger.Echo(m.payload)
+	t := m.to.topic
+	if t == nil {
+		a.tellConnections(&actors.Announced{Payload: []byte(m.payload)})
+		return
+	}
+	own, deliver := a.ledger.Echo(t.name, m.payload)
 	if own != nil && a.apart {
 		a.together()
 	}
-	if !deliver {
-		return
-	}
-	credit = nil
-	if own != nil {
-		a.gate.deliver(own.frame, own, m.member)
-	} else {
-		a.gate.deliver(m.frame(), nil, m.member)
+	switch {
+	case !deliver:
+	case own != nil && t.members:
+		credit = nil
+		a.gate.deliver(own.broadcast(), own, m.to.member)
+	case own != nil:
+		own.caller.place(nil)
+	case t.members:
+		credit = nil
+		a.gate.deliver(actors.Broadcast{Frame: m.frame(), Topic: t.name}, nil, m.to.member)
 	}
 }
 
@@ -252,9 +299,23 @@ func (a *redisActor) subscribe() {
 	if a.wanted++; a.wanted > 1 || a.drain != nil {
 		return
 	}
-	a.ledger.Keep(true)
-	a.member = newMember(a.channel, a.self, a.hub.System.Root.Send)
-	a.link.join(a.member)
+	a.member = newMember(a.self, a.hub.System.Root.Send)
+	a.controlSub = &subscription{member: a.member, channel: a.control}
+	a.open(a.own)
+	for _, t := range a.topics {
+		a.open(t)
+	}
+	a.link.join(a.subscriptions()...)
+}
+
+// subscriptions are all that the hub has.
+func (a *redisActor) subscriptions() []*subscription {
+	list := make([]*subscription, 0, len(a.topics)+2)
+	list = append(list, a.controlSub, a.own.sub)
+	for _, t := range a.topics {
+		list = append(list, t.sub)
+	}
+	return list
 }
 
 func (a *redisActor) unsubscribe() {
@@ -266,42 +327,62 @@ func (a *redisActor) unsubscribe() {
 	}
 }
 
-// leave ends the subscription, if there is one. What awaits its echo is delivered now.
+// leave ends the subscriptions, if there are any. What awaits its echo is delivered now.
 func (a *redisActor) leave() {
 	if a.member == nil {
 		return
 	}
-	a.link.leave(a.member)
-	a.member, a.confirmed, a.apart, a.outage = nil, false, false, time.Time{}
+	a.link.leave(a.subscriptions()...)
+	a.member.leave()
 	a.flush()
-	a.ledger.Keep(false)
-}
-
-// epoch is the connection that echoes come on; 0: none.
-func (a *redisActor) epoch() uint64 {
-	if !a.confirmed {
-		return 0
+	a.controlSub.left = true
+	delete(a.barred, a.control)
+	for _, t := range a.topics {
+		a.shut(t)
 	}
-	return a.on
+	a.shut(a.own)
+	a.member, a.controlSub, a.heard, a.apart, a.outage = nil, nil, 0, false, time.Time{}
 }
 
-func (a *redisActor) confirm(epoch uint64) {
-	a.on = epoch
+// confirm takes it that Redis has confirmed a subscription.
+func (a *redisActor) confirm(s *subscription, epoch uint64) {
+	a.unbar(s.channel)
+	if s.topic == nil {
+		a.tellConnections(&actors.Announcing{})
+		return
+	}
+	again := a.confirmed(s.topic)
+	s.topic.on, a.heard = epoch, epoch
+	if !s.own() {
+		return
+	}
 	if !a.apart {
 		a.well()
 	}
-	if !a.confirmed {
-		a.confirmed = true
-		a.gate.tell(&actors.Subscribed{Channel: a.channel})
+	if !again {
+		a.gate.tell(&actors.Subscribed{Channel: s.channel})
+	}
+}
+
+// refused takes it that Redis has refused one.
+func (a *redisActor) refused(s *subscription, err error) {
+	switch {
+	case !s.own():
+		a.bar(s.channel, err)
+	case len(a.barred) > 0: // with the hub's own channel others were, and that was reported
+		a.begin(err)
+	default:
+		a.trouble(err)
 	}
 }
 
 func (a *redisActor) lost(epoch uint64, err error) {
+	heard := a.heard > a.ended
 	a.ended = epoch
 	switch {
-	case a.confirmed && a.apart && errors.Is(err, errApart): // it was told that echoes do not come there
+	case heard && a.apart && errors.Is(err, errApart): // it was told that echoes do not come there
 		a.interrupt()
-	case a.confirmed:
+	case heard:
 		a.interrupt()
 		a.gap(err)
 	default:
@@ -311,13 +392,19 @@ func (a *redisActor) lost(epoch uint64, err error) {
 
 // interrupt is for when there may be no echoes any more. What awaits one is delivered now.
 func (a *redisActor) interrupt() {
-	a.confirmed = false
+	a.heard, a.own.on = 0, 0
+	for _, t := range a.topics {
+		t.on = 0
+	}
 	a.flush()
 }
 
 // missed is for when messages have come that this hub had no room for, its own among them.
 func (a *redisActor) missed(n int) {
 	a.flush()
+	if s := a.controlSub; s.told.Load() > a.ended { // and what other hubs told, perhaps
+		a.tellConnections(&actors.Announcing{})
+	}
 	a.gate.report(fmt.Errorf("%w: %d were left out, which came faster than this hub takes them", actors.ErrRedisGap, n))
 }
 
@@ -340,12 +427,24 @@ func (a *redisActor) ponged(n, epoch uint64) {
 func (a *redisActor) together() {
 	a.apart = false
 	a.link.together()
-	if a.confirmed {
+	if a.confirmed(a.own) {
 		a.well()
 	}
 }
 
-func (a *redisActor) deliverOwn(e *entry) { a.gate.deliver(e.frame, e, nil) }
+// deliverOwn delivers one of the hub's own messages to those who are in its topic, if anybody is.
+func (a *redisActor) deliverOwn(e *entry) {
+	if t := a.topicOf(e.account.topic); t == nil || !t.members {
+		e.caller.place(nil)
+		return
+	}
+	a.gate.deliver(e.broadcast(), e, nil)
+}
+
+// broadcast is what is delivered in place of an entry's echo, or for it.
+func (e *entry) broadcast() actors.Broadcast {
+	return actors.Broadcast{Frame: e.frame, Topic: e.account.topic, Except: e.except}
+}
 
 func (a *redisActor) flush() {
 	for _, e := range a.ledger.Interrupt() {

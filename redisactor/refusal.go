@@ -2,6 +2,7 @@ package redisactor
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,6 +17,13 @@ type refusal struct {
 // refuse takes the error that a SUBSCRIBE was answered with. The connection is well. A user who may not have one of
 // several channels gets none of them, and is not told which it was.
 func (s *subscriber) refuse(channels []string, err error) {
+	channels = slices.DeleteFunc(channels, func(channel string) bool {
+		if s.asked[channel] {
+			return false
+		}
+		s.answered(channel) // nobody wants it any more
+		return true
+	})
 	if half := len(channels) / 2; half > 0 && redis.IsPermissionError(err) {
 		s.session.ask(request{subscribe: channels[:half]})
 		s.session.ask(request{subscribe: channels[half:]})
@@ -24,8 +32,8 @@ func (s *subscriber) refuse(channels []string, err error) {
 	s.attempt, s.early = 0, false
 	epoch := s.session.epoch
 	for _, channel := range channels {
-		if s.expect[channel]--; s.expect[channel] <= 0 {
-			delete(s.expect, channel)
+		if !s.answered(channel) {
+			continue // it was asked for once more since
 		}
 		delete(s.asked, channel)
 		r := s.refused[channel]
@@ -35,27 +43,45 @@ func (s *subscriber) refuse(channels []string, err error) {
 		}
 		r.attempt++
 		r.until = time.Now().Add(reconnect.Delay(r.attempt, rand.Float64()))
-		for _, m := range s.link.listeners(channel) {
-			if m.epoch.Load() == epoch {
-				m.post(&refused{m, epoch, err})
+		s.revisit(r.until)
+		for _, each := range s.link.listeners(channel) {
+			if each.epoch.Load() == epoch {
+				each.post(&refused{each, epoch, err})
 			}
 		}
 	}
-	s.revisit()
 }
 
-// revisit has the subscriber look again when the next channel that was refused is to be tried.
-func (s *subscriber) revisit() {
-	var next *refusal
-	for channel, r := range s.refused {
-		if !s.asked[channel] && (next == nil || r.until.Before(next.until)) {
-			next = r
-		}
-	}
+// revisitEvery is how far apart two looks at what was refused are at least: it may be much.
+const revisitEvery = 250 * time.Millisecond
+
+// revisit has the subscriber look at what was refused, then or a little later.
+func (s *subscriber) revisit(at time.Time) {
 	if s.again != nil {
+		if !at.Before(s.due) {
+			return
+		}
 		s.again.Stop()
 	}
-	if next != nil {
-		s.again = s.after(time.Until(next.until), &look{})
+	s.due = at
+	s.again = s.after(max(time.Until(at), revisitEvery), &revive{})
+}
+
+// revive asks again for what was refused and is due: by itself, lest it is refused once more, and others with it.
+func (s *subscriber) revive() {
+	now := time.Now()
+	var again []string
+	for channel, r := range s.refused {
+		switch {
+		case s.asked[channel]:
+		case now.Before(r.until):
+			s.revisit(r.until)
+		default:
+			s.ask(channel)
+			again = append(again, channel)
+		}
+	}
+	if len(again) > 0 {
+		s.session.ask(request{subscribe: again})
 	}
 }

@@ -42,6 +42,9 @@ type session struct {
 	unsaid []*question // written, or about to be, and not answered yet, in order
 }
 
+// maxNames is how many channels one SUBSCRIBE or UNSUBSCRIBE names at most: Redis carries a command out at one go.
+const maxNames = 512
+
 // request is something to write; in this order.
 type request struct {
 	unsubscribe []string
@@ -86,8 +89,8 @@ type (
 
 // message is one that Redis sent, from the reader to a hub's redis actor, which gives back the member's credit.
 type message struct {
-	member *member
-	epoch  uint64
+	to    *subscription
+	epoch uint64
 	*received
 }
 
@@ -163,12 +166,16 @@ func (s *session) ask(r request) {
 }
 
 func (s *session) run(channels []string) error {
+	first := channels[:min(len(channels), maxNames)]
 	ctx, cancel := context.WithTimeout(s.ctx, connectWithin)
-	s.expect(&question{kind: "subscribe", channels: channels})
-	err := s.pubsub.Subscribe(ctx, channels...)
+	s.expect(&question{kind: "subscribe", channels: first})
+	err := s.pubsub.Subscribe(ctx, first...)
 	cancel()
 	if err != nil {
 		return err
+	}
+	if rest := channels[len(first):]; len(rest) > 0 {
+		s.ask(request{subscribe: rest}) // before the subscriber, which does not know yet that it may, asks for more
 	}
 	s.report(&connected{s})
 	s.fenced(s.write)
@@ -195,9 +202,9 @@ func (s *session) write() error {
 }
 
 func (s *session) send(r request) error {
-	if len(r.unsubscribe) > 0 {
-		s.expect(&question{kind: "unsubscribe", channels: r.unsubscribe})
-		if err := s.pubsub.Unsubscribe(spent, r.unsubscribe...); err != nil {
+	for names := range slices.Chunk(r.unsubscribe, maxNames) {
+		s.expect(&question{kind: "unsubscribe", channels: names})
+		if err := s.pubsub.Unsubscribe(spent, names...); err != nil {
 			return err
 		}
 	}
@@ -206,9 +213,11 @@ func (s *session) send(r request) error {
 			return err
 		}
 	}
-	if len(r.subscribe) > 0 {
-		s.expect(&question{kind: "subscribe", channels: r.subscribe})
-		return s.pubsub.Subscribe(spent, r.subscribe...)
+	for names := range slices.Chunk(r.subscribe, maxNames) {
+		s.expect(&question{kind: "subscribe", channels: names})
+		if err := s.pubsub.Subscribe(spent, names...); err != nil {
+			return err
+		}
 	}
 	return nil
 }

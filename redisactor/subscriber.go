@@ -24,8 +24,12 @@ type subscriber struct {
 	asked   map[string]bool     // the channels it was asked to subscribe to
 	expect  map[string]int      // confirmations to come, by channel
 	refused map[string]*refusal // channels that Redis refuses, as far as they are wanted
-	again   *time.Timer         // for the one that is to be tried next; nil: there is none
+	again   *time.Timer         // for those that are to be tried next; nil: there is none
+	due     time.Time           // when that is
 	ponged  uint64
+	waiting []*subscription // for the answer to the PING from which on they are served, in its order
+
+	later *time.Timer // to look again; nil: it does not wait for that
 
 	mute     bool   // Redis does not let this user send PING
 	doubting uint64 // the PING that somebody's doubt has led to, until a little after its answer; 0: none
@@ -56,8 +60,15 @@ type (
 	together struct{}
 )
 
+// gather is how long the subscriber waits after it has changed what it is subscribed to: what comes meanwhile goes out together.
+const gather = 10 * time.Millisecond
+
 // To the subscriber, from its timers.
 type (
+	// gathered: it may change it again.
+	gathered struct{}
+	// revive: a channel that was refused is to be tried again.
+	revive  struct{}
 	rested  struct{ turn uint64 }
 	tick    struct{ *session }
 	renew   struct{ *session }
@@ -71,21 +82,21 @@ type (
 )
 
 // To a hub's redis actor, from the subscriber, in the order of what comes on the connection; only pinging overtakes what
-// waits for the hub. The member says which of its subscriptions is meant.
+// waits for the hub. The member, or the subscription, says whether it still concerns the hub.
 type (
 	// subscribing: the SUBSCRIBE that asks has the number n.
 	subscribing struct {
-		*member
+		*subscription
 		epoch, n uint64
 	}
 	// confirmed: Redis has confirmed it.
 	confirmed struct {
-		*member
+		*subscription
 		epoch uint64
 	}
 	// refused: Redis has not, and says why. It is asked again.
 	refused struct {
-		*member
+		*subscription
 		epoch uint64
 		err   error
 	}
@@ -117,9 +128,18 @@ func (s *subscriber) Receive(ctx actor.Context) {
 	case *look:
 		s.link.looking.Store(false)
 		s.look()
+	case *gathered:
+		s.later = nil
+		s.look()
+	case *revive:
+		s.again = nil
+		if s.up {
+			s.revive()
+		}
 	case *connected:
 		if m.session == s.session {
 			s.up = true
+			s.revive()
 			s.look()
 			s.ping()
 		}
@@ -177,126 +197,158 @@ func (s *subscriber) Receive(ctx actor.Context) {
 	case *actor.Restarting, *actor.Stopping:
 		s.rest(0)
 		s.end(errCrashed)
-		if s.again != nil {
-			s.again.Stop()
+		for _, t := range []*time.Timer{s.again, s.later} {
+			if t != nil {
+				t.Stop()
+			}
 		}
 	}
 }
 
 // look makes the subscription what the members want it to be.
 func (s *subscriber) look() {
-	members, channels := s.link.all()
 	switch {
-	case len(members) == 0:
+	case s.link.empty():
 		s.rest(0)
 		s.end(nil)
 		s.attempt = 0
 		clear(s.refused)
 	case s.session == nil && s.retry == nil:
 		s.connect()
-	case s.up:
-		s.adjust(members, channels)
+	case s.up && s.later == nil:
+		s.adjust()
 	}
 }
 
 // connect asks for what Redis has not refused yet; the rest follows when the connection is up.
 func (s *subscriber) connect() {
 	s.rest(0)
-	members, channels := s.link.all()
-	if len(channels) == 0 {
+	list := s.link.changes(true)
+	if len(list) == 0 {
 		return
 	}
 	epoch := s.link.epochs.Add(1)
-	s.up, s.asked, s.expect, s.doubting, s.doubted, s.allayed = false, make(map[string]bool), make(map[string]int), 0, false, false
+	s.up, s.asked, s.expect, s.doubting, s.doubted, s.allayed = false, make(map[string]bool, len(list)), make(map[string]int), 0, false, false
+	s.waiting = nil
 	n := s.link.numbers.Add(1)
-	for _, m := range members {
-		s.serve(m, epoch, 0, n)
-	}
-	first := make([]string, 0, len(channels))
-	for _, channel := range channels {
-		if s.refused[channel] == nil {
-			first = append(first, channel)
+	refused := s.refused
+	s.refused = make(map[string]*refusal)
+	first := make([]string, 0, len(list))
+	served := newServing(s, epoch)
+	for _, w := range list {
+		for _, each := range w.subs {
+			served.serve(each, 0, n)
+		}
+		if r := refused[w.channel]; r != nil {
+			r.until = time.Time{} // this may be another server, and we may be another user
+			s.refused[w.channel] = r
+		} else {
+			first = append(first, w.channel)
 		}
 	}
 	if len(first) == 0 {
-		first = channels
+		for _, w := range list {
+			first = append(first, w.channel)
+		}
 	}
 	for _, channel := range first {
-		s.asked[channel] = true
-		s.expect[channel]++
-	}
-	for _, r := range s.refused {
-		r.until = time.Time{} // this may be another server, and we may be another user
+		s.ask(channel)
 	}
 	s.session = open(s.link, epoch, s.self, first)
 }
 
-// adjust brings a session that is connected up to date.
-func (s *subscriber) adjust(members []*member, channels []string) {
-	var r request
-	for _, m := range members {
-		if m.epoch.Load() != s.session.epoch {
-			if r.ping == 0 {
-				r.ping, r.by = s.number()
-			}
-			s.serve(m, s.session.epoch, r.ping, r.ping)
-		}
+func (s *subscriber) ask(channel string) {
+	s.asked[channel] = true
+	s.expect[channel]++
+}
+
+// adjust brings a session that is connected up to date, with what has changed.
+func (s *subscriber) adjust() {
+	list := s.link.changes(false)
+	if len(list) == 0 {
+		return
 	}
-	now := time.Now()
-	wanted := make(map[string]bool, len(channels))
-	var again []string // by itself, lest it is refused once more, and others with it
-	for _, channel := range channels {
-		wanted[channel] = true
-		if s.asked[channel] {
+	var r request
+	for _, w := range list {
+		if len(w.subs) > 0 {
 			continue
 		}
-		if refusal := s.refused[channel]; refusal != nil {
-			if now.Before(refusal.until) {
-				continue
+		delete(s.refused, w.channel)
+		if s.asked[w.channel] {
+			delete(s.asked, w.channel)
+			r.unsubscribe = append(r.unsubscribe, w.channel)
+		}
+	}
+	served := newServing(s, s.session.epoch)
+	for _, w := range list {
+		for _, each := range w.subs {
+			if each.epoch.Load() != s.session.epoch {
+				if r.ping == 0 {
+					r.ping, r.by = s.number()
+				}
+				served.serve(each, r.ping, r.ping)
+				s.waiting = append(s.waiting, each)
 			}
-			again = append(again, channel)
-		} else {
-			r.subscribe = append(r.subscribe, channel)
 		}
-		s.asked[channel] = true
-		s.expect[channel]++
-	}
-	for channel := range s.asked {
-		if !wanted[channel] {
-			delete(s.asked, channel)
-			r.unsubscribe = append(r.unsubscribe, channel)
+		if len(w.subs) > 0 && !s.asked[w.channel] && s.refused[w.channel] == nil {
+			s.ask(w.channel)
+			r.subscribe = append(r.subscribe, w.channel)
 		}
 	}
-	for channel := range s.refused {
-		if !wanted[channel] {
-			delete(s.refused, channel)
-		}
+	for _, w := range list {
+		s.tell(w.subs)
+	}
+	if r.ping == 0 && len(r.unsubscribe)+len(r.subscribe) == 0 {
+		return
 	}
 	s.session.ask(r)
-	if len(again) > 0 {
-		s.session.ask(request{subscribe: again})
+	s.later = s.after(gather, &gathered{})
+}
+
+// serving is one pass in which members come to be served.
+type serving struct {
+	*subscriber
+	epoch uint64
+	told  map[*member]bool
+}
+
+func newServing(s *subscriber, epoch uint64) serving {
+	return serving{s, epoch, make(map[*member]bool)}
+}
+
+// serve lets a hub have what comes on the connection for a subscription of its own after the answer to PING number from. n is the
+// number of that PING, or else of the SUBSCRIBE.
+func (s serving) serve(to *subscription, from, n uint64) {
+	to.from.Store(from)
+	to.epoch.Store(s.epoch)
+	to.member.epoch = s.epoch
+	if !s.told[to.member] {
+		s.told[to.member] = true
+		s.send(to.member, &pinging{to.member, n})
 	}
-	s.revisit()
-	s.tell(members)
+	to.post(&subscribing{to, s.epoch, n})
 }
 
-// serve lets a member have what comes on the connection after the answer to PING number from. n is the number of that
-// PING, or else of the SUBSCRIBE.
-func (s *subscriber) serve(m *member, epoch, from, n uint64) {
-	m.from.Store(from)
-	m.epoch.Store(epoch)
-	s.send(m, &pinging{m, n})
-	m.post(&subscribing{m, epoch, n})
-}
-
-// tell tells members that Redis has confirmed their subscription, if it has and they do not know.
-func (s *subscriber) tell(members []*member) {
-	for _, m := range members {
+// tell tells hubs that Redis has confirmed these subscriptions, if it has and they do not know.
+func (s *subscriber) tell(subs []*subscription) {
+	for _, each := range subs {
 		epoch := s.session.epoch
-		if m.epoch.Load() == epoch && m.told.Load() != epoch && m.from.Load() <= s.ponged && s.subscribed(m.channel) {
-			m.told.Store(epoch)
-			m.post(&confirmed{m, epoch})
+		if each.epoch.Load() == epoch && each.told.Load() != epoch && each.from.Load() <= s.ponged && s.subscribed(each.channel) {
+			each.told.Store(epoch)
+			each.post(&confirmed{each, epoch})
 		}
+	}
+}
+
+// served tells those who have waited for the answer to PING number n.
+func (s *subscriber) served(n uint64) {
+	i := 0
+	for i < len(s.waiting) && s.waiting[i].from.Load() <= n {
+		i++
+	}
+	s.tell(s.waiting[:i])
+	if s.waiting = s.waiting[i:]; len(s.waiting) == 0 {
+		s.waiting = nil // and what it was cut from
 	}
 }
 
@@ -305,11 +357,19 @@ func (s *subscriber) subscribed(channel string) bool {
 	return s.asked[channel] && s.expect[channel] == 0
 }
 
+// answered notes one answer, and reports whether it was the last that is to come.
+func (s *subscriber) answered(channel string) bool {
+	if s.expect[channel]--; s.expect[channel] > 0 {
+		return false
+	}
+	delete(s.expect, channel)
+	return true
+}
+
 func (s *subscriber) confirm(channel string) {
 	s.attempt, s.early = 0, false
 	delete(s.refused, channel)
-	if s.expect[channel]--; s.expect[channel] <= 0 {
-		delete(s.expect, channel)
+	if s.answered(channel) {
 		s.tell(s.link.listeners(channel))
 	}
 }
@@ -328,10 +388,9 @@ func (s *subscriber) end(err error) {
 		return
 	}
 	s.session.close()
-	members, _ := s.link.all()
-	for _, m := range members {
-		if epoch := s.session.epoch; m.epoch.Load() == epoch {
-			m.post(&lost{m, epoch, err})
+	for _, m := range s.link.all() {
+		if m.epoch == s.session.epoch {
+			m.post(&lost{m, m.epoch, err})
 		}
 	}
 	s.session, s.up = nil, false

@@ -41,14 +41,14 @@ func (a *redisActor) begin(cause error) {
 		what = "wskit: redis refuses: what it refuses reaches this hub's own subscribers only"
 		hint = "see the permissions of the client's user (ACL) and the state of Redis; it is asked again by itself"
 	}
-	a.log().Warn(what, "channel", a.channel, "error", cause, "do", hint)
+	a.log().Warn(what, "channel", a.own.channel, "error", cause, "do", hint)
 }
 
 func (a *redisActor) well() {
 	if a.outage.IsZero() {
 		return
 	}
-	a.log().Warn("wskit: redis is back", "channel", a.channel, "after", time.Since(a.outage).Round(time.Millisecond))
+	a.log().Warn("wskit: redis is back", "channel", a.own.channel, "after", time.Since(a.outage).Round(time.Millisecond))
 	a.outage = time.Time{}
 }
 

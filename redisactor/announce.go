@@ -1,0 +1,55 @@
+package redisactor
+
+import (
+	"slices"
+	"time"
+
+	"github.com/wskit/wskit/actors"
+)
+
+// What hubs tell each other travels on a channel of its own, through the same publisher as messages. It passes neither Gate nor
+// ledger: whoever announces something knows it again.
+
+// silent, to itself from its timer: the oldest announcement has not been answered for long enough.
+type silent struct{}
+
+func (a *redisActor) announce(m *actors.Announce) {
+	if a.drain != nil {
+		answerCaller(m.Reply, actors.ErrHubStopped)
+		return
+	}
+	e := &entry{frame: actors.NewFrame(m.Payload), at: time.Now()}
+	e.caller.reply = m.Reply
+	a.announced = append(a.announced, e)
+	a.post(job{e, &origin{a.control, a.self}})
+	a.armSilence()
+}
+
+// armSilence sets the timer for the oldest announcement, if it is not set.
+func (a *redisActor) armSilence() {
+	if len(a.announced) > 0 && a.silence == nil {
+		a.silence = a.after(time.Until(a.announced[0].at.Add(answerWithin)), &silent{})
+	}
+}
+
+// hush ends the wait for announcements that were made at or before the given time.
+func (a *redisActor) hush(before time.Time, err error) {
+	for len(a.announced) > 0 && !a.announced[0].at.After(before) {
+		a.announcedAs(a.announced[0], err)
+	}
+}
+
+// announcedAs answers an announcement, once.
+func (a *redisActor) announcedAs(e *entry, err error) {
+	if i := slices.Index(a.announced, e); i >= 0 {
+		a.announced = slices.Delete(a.announced, i, i+1)
+		answerCaller(e.caller.reply, err)
+	}
+}
+
+// tell tells connections, if there are any, what other hubs do.
+func (a *redisActor) tellConnections(message any) {
+	if to := a.hub.Connections; to != nil {
+		a.hub.System.Root.Send(to, message)
+	}
+}

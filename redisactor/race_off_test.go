@@ -1,0 +1,5 @@
+//go:build !race
+
+package redisactor_test
+
+const raceDetector = false
