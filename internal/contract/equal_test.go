@@ -65,9 +65,11 @@ func TestServeWSReturnsNilForAnEndOfThisSide(t *testing.T) {
 	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Block: true})
 	b, err := srv.TryOpen("/ws?user=ann")
 	no(t, err)
+	hub.Count(t, 1) // it was there first
 	b2, err := srv.TryOpen("/ws?user=ann")
 	no(t, err)
 	b.Ends(t, 4002)
+	hub.Count(t, 1)
 	if _, err := hub.User("ann").Disconnect(t.Context(), 4000, "bye"); err != nil {
 		t.Error(err)
 	}
