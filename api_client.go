@@ -28,7 +28,9 @@ type Client struct {
 //
 // An error has been answered: a failed upgrade by the WebSocket library, with its error, and the hub's log says once for each kind what
 // to do about it; a stopped hub with 503 and an
-// error wrapping ErrHubStopped. When the hub's queue stays full the connection is closed with 1013 and the error wraps ErrTimeout.
+// error wrapping ErrHubStopped; a hub that is full (ErrTooManySubscribers) with 503 and a user who has as many connections as may be
+// (ErrTooManyConnections) with 429, both with Retry-After; a user who is locked out (ErrLockedOut) with 403; who is not let in as
+// WithAuthenticate and WithAuthorize say; and options that cannot be (WithTopics, WithUser, WithValue) with 500. When the hub's queue stays full the connection is closed with 1013 and the error wraps ErrTimeout.
 func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, clientOpts ...ClientOption) (*Client, error) {
 	if err := checkRequest(w, r, hub); err != nil {
 		return nil, err

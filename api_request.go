@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // facts is a request as one string: each connection keeps it, and few are asked. It is a list of texts, each behind its length: what
@@ -16,10 +17,16 @@ var handshake = map[string]bool{"Connection": true, "Upgrade": true, "Sec-Websoc
 func newFacts(r *http.Request) facts {
 	size := 0
 	walk(r, func(text string) { size += lengthSize(len(text)) + len(text) }, func(n int) { size += lengthSize(n) })
-	f := make([]byte, 0, size)
-	walk(r, func(text string) { f = append(binary.AppendUvarint(f, uint64(len(text))), text...) },
-		func(n int) { f = binary.AppendUvarint(f, uint64(n)) })
-	return facts(f)
+	var b strings.Builder
+	b.Grow(size)
+	number := func(n int) {
+		for ; n >= 0x80; n >>= 7 {
+			b.WriteByte(byte(n) | 0x80)
+		}
+		b.WriteByte(byte(n))
+	}
+	walk(r, func(text string) { number(len(text)); b.WriteString(text) }, number)
+	return facts(b.String())
 }
 
 // walk visits what is kept of a request.
@@ -43,9 +50,10 @@ func walk(r *http.Request, text func(string), number func(int)) {
 	}
 }
 
+// lengthSize is how many bytes n takes, as binary.Uvarint reads it.
 func lengthSize(n int) (size int) {
-	for size = 1; n >= 0x80; size++ {
-		n >>= 7
+	for size = 1; n >= 0x80; n >>= 7 {
+		size++
 	}
 	return size
 }
