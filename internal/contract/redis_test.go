@@ -26,11 +26,11 @@ type node struct {
 	errs   chan error // what OnError was told
 }
 
-func redisNode(t *testing.T, addr string) *node {
+func redisNode(t *testing.T, addr string, opts ...wskit.HubOption) *node {
 	t.Helper()
 	wstest.Clean(t)
 	n := &node{client: redistest.Client(t, addr), got: &wstest.Probe{}, errs: make(chan error, 999)}
-	n.Hub = wstest.Run(t, wskit.WithRedis(n.client, channel), wskit.WithOnError(func(op string, err error) { n.errs <- err }))
+	n.Hub = wstest.Run(t, append(opts, wskit.WithRedis(n.client, channel), wskit.WithOnError(func(op string, err error) { n.errs <- err }))...)
 	n.Register(n.got)
 	return n
 }
