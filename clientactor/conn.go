@@ -70,7 +70,6 @@ type rare struct {
 func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, cfg *Config, goroutines *actors.Runner,
 	handle func(binary bool, data []byte) error, enter func(*Conn)) (*Conn, error) {
 	c := newConn(cfg, goroutines, handle)
-	c.own.encode = (*actors.Frame).WebSocket
 	var o websocket.AcceptOptions
 	if opts != nil {
 		o = *opts

@@ -18,6 +18,9 @@ type wire struct {
 
 // attach is called once, before the wire is used; early is what the peer has sent already.
 func (w *wire) attach(conn net.Conn, early []byte, wait time.Duration, written func(error)) {
+	if w.encode == nil {
+		w.encode = (*actors.Frame).WebSocket
+	}
 	w.Attach(conn, wait, written)
 	w.fill, w.came = w.tryFill, early
 }
