@@ -125,7 +125,9 @@ func (s *site) open(t *testing.T, user, room string, stream bool) *tab {
 }
 
 func as(user string) func(*websocket.DialOptions) {
-	return func(o *websocket.DialOptions) { o.HTTPHeader = http.Header{"Cookie": {"name=" + url.QueryEscape(user)}} }
+	return func(o *websocket.DialOptions) {
+		o.HTTPHeader = http.Header{"Cookie": {"name=" + url.QueryEscape(user)}}
+	}
 }
 
 // say sends a message as the page does.
