@@ -26,6 +26,7 @@ import (
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/wskit/wskit"
 )
 
@@ -43,6 +44,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`host:port` to listen on")
 	redisAddr := flag.String("redis", "", "`host:port` of the Redis that joins instances (empty: off)")
 	flag.Parse()
+	logging.Disable() // go-redis would report each attempt of an outage; the hub says when it begins and when it is over
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	c := newChat(nil) // on its own
