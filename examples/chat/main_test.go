@@ -186,8 +186,18 @@ func everywhere(t *testing.T, test func(t *testing.T, a, b *site)) {
 // settled waits until both instances, which have tabs there, get what the other says in a room, ":lobby", or to a user, "::user:ann".
 func settled(t *testing.T, a, b *site, topics ...string) {
 	t.Helper()
+	if a != b {
+		a.listening(t, 2, topics...)
+	}
+}
+
+// listening waits until so many instances are subscribed there: until then they miss what others say.
+func (s *site) listening(t *testing.T, instances int, topics ...string) {
+	t.Helper()
 	for _, topic := range topics {
-		wstest.Eventually(t, "both listen to "+topic, func() bool { return a == b || a.redis.Subscribers(t, "wskit-chat"+topic) == 2 })
+		wstest.Eventually(t, fmt.Sprint(instances, " listen to ", topic), func() bool {
+			return s.redis == nil || s.redis.Subscribers(t, "wskit-chat"+topic) == instances
+		})
 	}
 }
 
@@ -282,6 +292,7 @@ func TestARoomIsToldWhoComesAndGoes(t *testing.T) {
 	everywhere(t, func(t *testing.T, a, b *site) {
 		ann := a.open(t, "ann", "lobby", false)
 		ann.hears(t, "notice: ann joined")
+		a.listening(t, 1, ":lobby")
 		bob := b.open(t, "bob", "lobby", false)
 		ann.hears(t, "notice: bob joined")
 		_ = bob.ws.CloseNow()
