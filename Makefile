@@ -6,6 +6,10 @@ test:
 run:
 	go run ./examples/dashboard
 
+# The chat example, likewise.
+chat:
+	go run ./examples/chat
+
 # Compares with peers and the floor: see bench/README.md.
 bench:
 	go -C bench run .
@@ -15,4 +19,4 @@ SOAK ?= 2m
 soak:
 	go test ./internal/soak -run TestSoak -count=1 -timeout 0 -soak $(SOAK) -v
 
-.PHONY: test run bench soak
+.PHONY: test run chat bench soak

@@ -1,4 +1,4 @@
-// Package e2e tests examples/dashboard as its visitors meet it: the built program, on a real Redis, in a real Chromium.
+// Package e2e tests examples/dashboard and examples/chat as their visitors meet them: the built programs, on a real Redis, in a real Chromium.
 //
 //	go test -count=1 .                             # -count=1, for what is tested is not part of this module
 //	E2E_SHOTS=/some/folder go test -count=1 .      # leaves pictures there
@@ -19,12 +19,12 @@ import (
 // TestDashboard holds all tests, so that they share one build and one browser. Each has servers and tabs of its own.
 func TestDashboard(t *testing.T) {
 	b := startBrowser(t)
-	program := build(t)
+	program := build(t, "dashboard")
 
 	t.Run("InstancesOnOneRedisAreOne", func(t *testing.T) {
 		redis := startRedis(t)
 		onA, onB := startServer(t, program, "-redis", redis), startServer(t, program, "-redis", redis)
-		awaitSubscribers(t, redis, 2)
+		awaitSubscribers(t, redis, 2, channel)
 		a, b := b.open(t, onA), b.open(t, onB)
 		nameA, nameB := a.awaitLive(t, 2, "on").Instance, b.awaitLive(t, 2, "on").Instance
 		if nameA == nameB || nameA == "" || nameB == "" {

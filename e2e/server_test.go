@@ -135,10 +135,10 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// build builds the dashboard from the module above this one, with the race detector if this test has it.
-func build(t *testing.T) string {
+// build builds an example of the module above this one, with the race detector if this test has it.
+func build(t *testing.T, example string) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "dashboard")
+	program := filepath.Join(t.TempDir(), example)
 	args := []string{"build", "-C", "..", "-o", program}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
@@ -149,8 +149,8 @@ func build(t *testing.T) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // a cold cache on a slow machine
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, "go", append(args, "./examples/dashboard")...).CombinedOutput(); err != nil {
-		t.Fatalf("the dashboard does not build: %v\n%s", err, out)
+	if out, err := exec.CommandContext(ctx, "go", append(args, "./examples/"+example)...).CombinedOutput(); err != nil {
+		t.Fatalf("the example does not build: %v\n%s", err, out)
 	}
 	return program
 }
@@ -242,19 +242,18 @@ func freePort() (string, error) {
 	return port, errors.Join(err, listener.Close())
 }
 
-// awaitSubscribers waits until so many instances listen at the Redis.
-func awaitSubscribers(t *testing.T, addr string, instances int64) {
+// awaitSubscribers waits until so many instances listen at the Redis, to each of the channels.
+func awaitSubscribers(t *testing.T, addr string, instances int64, channels ...string) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
 	eventually(t, func() error {
-		subscribers, err := client.PubSubNumSub(t.Context(), channel).Result()
-		if err != nil {
-			return err
+		subscribers, err := client.PubSubNumSub(t.Context(), channels...).Result()
+		for _, channel := range channels {
+			if got := subscribers[channel]; err == nil && got != instances {
+				err = fmt.Errorf("%d subscribers of %s at the Redis, want %d", got, channel, instances)
+			}
 		}
-		if got := subscribers[channel]; got != instances {
-			return fmt.Errorf("%d subscribers at the Redis, want %d", got, instances)
-		}
-		return nil
+		return err
 	})
 }
