@@ -54,7 +54,8 @@ func (t Topic) Name() string { return t.topic }
 //   - ErrTooManyTopics: it is in as many as WithMaxTopics allows;
 //   - ErrTimeout, ErrHubStopped.
 //
-// With an error it has not joined.
+// With an error it has not joined. What other instances publish comes once Redis has confirmed the subscription that the first member on
+// an instance brings about: within some round trips, which Join does not wait for.
 func (t Topic) Join(sub Subscriber) error {
 	if err := t.checkMember(sub); err != nil {
 		return err

@@ -120,7 +120,7 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actors.Leave:
 		h.membership(ctx, m, m.Subscriber, m.Topic, m.Reply)
 	case *actors.DisconnectUser:
-		ctx.Send(h.link.Connections, m)
+		ctx.Send(h.link.Registry, m)
 	case *actors.Topics:
 		answer(m.Reply, h.link.Roll.Topics())
 	case *actors.Broadcast:

@@ -78,6 +78,8 @@ func (r *registry) Receive(ctx actor.Context) {
 		if box, topic := m.Membership(); topic != nil && r.index[box] != nil {
 			r.seating.Leave(box, topic)
 		}
+	case *actors.DisconnectUser: // what was broadcast before has gone out
+		ctx.Send(r.link.Connections, m)
 	case *actors.Drain:
 		r.removeAll(ctx, m.Deadline)
 		m.Done <- struct{}{}

@@ -2,6 +2,7 @@ package contract_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -81,6 +82,26 @@ func TestDisconnectEndsAllOfAUserAndKeepsThemOut(t *testing.T) {
 	}
 	hub.Broadcast([]byte("1"))
 	other.Expect(t, "1")
+}
+
+// "WebSockets are told code and reason, after what was queued for them": what the same caller has broadcast before among it.
+func TestWhatWasBroadcastBeforeADisconnectReachesTheUser(t *testing.T) {
+	hub := wstest.Run(t, wskit.WithAuthenticate(byQuery), wskit.WithUserLockout(-1))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	for range 20 {
+		p := as(t, srv, "ann")
+		hub.Count(t, 1)
+		want := make([]string, 20)
+		for i := range want {
+			want[i] = fmt.Sprint(i)
+			hub.Broadcast([]byte(want[i]))
+		}
+		if n, err := hub.User("ann").Disconnect(t.Context(), 4000, "bye"); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		p.Expect(t, want...)
+		p.Ends(t, 4000, "bye")
+	}
 }
 
 // WithUserLockout: "negative: not at all", and a time of its own.
