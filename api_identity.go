@@ -23,8 +23,8 @@ type Member interface {
 	// Value is what was given by WithValue, or by an Identity, under that key; nil: nothing was.
 	Value(key any) any
 	// Request is what outlives the request that was accepted: Method, URL, Host, RemoteAddr and the Header but for what the handshake
-	// needs of it. It has no body, and a context that never ends. Each call makes a new one, which is the caller's. nil: the client was
-	// made by NewClient or NewSSEClient.
+	// needs of it, which takes as much memory as http.Server.MaxHeaderBytes lets in. It has no body, and a context that never ends. Each
+	// call makes a new one, which is the caller's. nil: the client was made by NewClient or NewSSEClient.
 	Request() *http.Request
 	// Topics are the names of the topics that it is in now, in order; its user's own is not among them.
 	Topics() []string
@@ -274,20 +274,17 @@ func (h *Hub) welcome(who *atomic.Pointer[identity], box *actors.Outbox, s *sett
 // registration is the message that registers sub, and what to do when that was admitted.
 func registration(h *Hub, sub Subscriber) (m *actors.Register, admitted func()) {
 	m = &actors.Register{Subscriber: sub}
+	var of *Hub
 	var who *identity
 	switch c := sub.(type) {
 	case *Client:
-		if c.hub == h {
-			who = c.who.Load()
-		}
+		of, who = c.hub, c.who.Load()
 	case *SSEClient:
-		if c.hub == h {
-			who = c.who.Load()
-		}
+		of, who = c.hub, c.who.Load()
 	}
 	p := who.person()
 	pending := p.pending.Load()
-	if pending == nil {
+	if pending == nil || of.up() != h.up() { // the same hub may have several facades
 		return m, func() {}
 	}
 	m.Topics = *pending

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +22,7 @@ type orders struct {
 	instance string   // which of all hubs this is
 	serial   uint64   // of the last order of its own
 	kept     []*order // oldest first
+	greeting *order   // the last hello of its own; nil: there was none
 
 	retry   *time.Timer // of what is unsent; nil: there is none
 	backoff time.Duration
@@ -31,8 +31,9 @@ type orders struct {
 	warned  bool        // of what cannot be read
 }
 
-// order is one user's disconnection.
+// order is one user's disconnection, or with no user a hello.
 type order struct {
+	own     bool // given by this hub's program
 	id      string
 	user    string
 	code    uint16
@@ -131,7 +132,7 @@ func (o *orders) disconnect(ctx actor.Context, m *actors.DisconnectUser) {
 	}
 	o.serial++
 	each := &order{
-		id: o.instance + "-" + strconv.FormatUint(o.serial, 36), user: m.User, code: code, text: text,
+		own: true, id: o.instance + "-" + strconv.FormatUint(o.serial, 36), user: m.User, code: code, text: text,
 		at: time.Now(), lockout: max(cmp.Or(m.Lockout, o.link.Lockout), 0),
 	}
 	count := o.execute(each)
@@ -165,19 +166,18 @@ func (o *orders) tidy() {
 	o.kept = slices.DeleteFunc(o.kept, func(each *order) bool { return now.Sub(each.at) > max(keepOrders, each.lockout) })
 }
 
-// own is which of this hub's own orders are so.
+// own is which of this hub's own orders are so, and its hello.
 func (o *orders) own(are func(*order) bool) (list []*order) {
 	o.tidy()
 	for _, each := range o.kept {
-		if o.isOwn(each) && are(each) {
+		if each.own && are(each) {
 			list = append(list, each)
 		}
 	}
+	if o.greeting != nil && are(o.greeting) {
+		list = append(list, o.greeting)
+	}
 	return list
-}
-
-func (o *orders) isOwn(each *order) bool {
-	return strings.HasPrefix(each.id, o.instance+"-")
 }
 
 // announce tells the other hubs. Those of its own are tried again until Redis has them. told, which may be nil, is called with the first
@@ -189,11 +189,14 @@ func (o *orders) announce(ctx actor.Context, list []*order, told func(error)) {
 	now := time.Now()
 	replies := make([]chan error, len(list))
 	for i, each := range list {
-		each.heard, each.unsent = now, o.isOwn(each)
-		replies[i] = o.send(ctx, &control{
-			Op: "disconnect", ID: each.id, User: each.user, Code: int(each.code), Text: each.text,
-			Age: now.Sub(each.at).Milliseconds(), Lockout: each.lockout.Milliseconds(),
-		})
+		each.heard, each.unsent = now, each.own
+		payload, err := json.Marshal(each.control(o.instance, now))
+		if err != nil {
+			panic(err) // there is nothing in it that could fail
+		}
+		reply := make(chan error, 1)
+		ctx.Send(o.link.Redis, &actors.Announce{Payload: payload, Reply: reply})
+		replies[i] = reply
 	}
 	root, self, life := ctx.ActorSystem().Root, ctx.Self(), o.link.Life
 	o.link.Goroutines.Schedule(func() {
@@ -226,16 +229,15 @@ func (o *orders) announce(ctx actor.Context, list []*order, told func(error)) {
 
 var errNotAnnounced = errors.New("wskit: redis has not taken the order yet")
 
-// send hands one message to the link to Redis.
-func (o *orders) send(ctx actor.Context, c *control) (reply chan error) {
-	c.V, c.From = 1, o.instance
-	payload, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // there is nothing in it that could fail
+// control is what the other hubs are told.
+func (each *order) control(from string, now time.Time) *control {
+	if each.user == "" {
+		return &control{V: 1, Op: "hello", From: from}
 	}
-	reply = make(chan error, 1)
-	ctx.Send(o.link.Redis, &actors.Announce{Payload: payload, Reply: reply})
-	return reply
+	return &control{
+		V: 1, Op: "disconnect", From: from, ID: each.id, User: each.user, Code: int(each.code), Text: each.text,
+		Age: now.Sub(each.at).Milliseconds(), Lockout: each.lockout.Milliseconds(),
+	}
 }
 
 // announced is for when it is known what has become of announcements.
@@ -256,11 +258,8 @@ func (o *orders) announced(ctx actor.Context, m *announced) {
 // hello is for when the control channel is heard, for the first time or again: others may have missed what was announced, and so may
 // this hub.
 func (o *orders) hello(ctx actor.Context) {
-	if o.link.Redis == nil {
-		return
-	}
+	o.greeting = &order{own: true}
 	o.announce(ctx, o.own(func(*order) bool { return true }), nil)
-	o.send(ctx, &control{Op: "hello"})
 }
 
 // answer announces what is kept, but for what was announced since somebody asked.
