@@ -67,7 +67,7 @@ func (t Topic) JoinContext(ctx context.Context, sub Subscriber) error {
 	if err := cmp.Or(checkContext(ctx), t.checkMember(sub)); err != nil {
 		return err
 	}
-	return t.hub.up().Gate.EnterContext(ctx, &actors.Join{Subscriber: sub, Topic: t.topic})
+	return t.hub.enterContext(ctx, &actors.Join{Subscriber: sub, Topic: t.topic})
 }
 
 // Leave undoes Join: nothing that is broadcast to the topic after Leave returned reaches sub. Of a subscriber that is not in the topic
@@ -84,7 +84,7 @@ func (t Topic) LeaveContext(ctx context.Context, sub Subscriber) error {
 	if err := cmp.Or(checkContext(ctx), t.checkMember(sub)); err != nil {
 		return err
 	}
-	return t.hub.up().Gate.EnterContext(ctx, &actors.Leave{Subscriber: sub, Topic: t.topic})
+	return t.hub.enterContext(ctx, &actors.Leave{Subscriber: sub, Topic: t.topic})
 }
 
 func (t Topic) checkMember(sub Subscriber) error {
@@ -170,7 +170,7 @@ func (a Audience) broadcastContext(ctx context.Context, data []byte, frame func(
 	if err := cmp.Or(checkContext(ctx), a.check()); err != nil {
 		return err
 	}
-	return a.hub.up().Gate.EnterContext(ctx, &actors.Broadcast{Frame: frame(data), Topic: a.topic, Except: exception(opts)})
+	return a.hub.enterContext(ctx, &actors.Broadcast{Frame: frame(data), Topic: a.topic, Except: exception(opts)})
 }
 
 // check reports why nothing can be done with a.
