@@ -2,6 +2,7 @@ package hubactor
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
@@ -72,11 +73,8 @@ type control struct {
 }
 
 type (
-	// announced, from a goroutine that has waited for Redis: err says why it may not have some of these.
-	announced struct {
-		failed []*order
-		all    []*order
-	}
+	// announced, from a goroutine that has waited for Redis: what it has, and what it may not have.
+	announced struct{ sent, failed []*order }
 	// retryOrders and answerHello are from timers of the orders.
 	retryOrders struct{}
 	answerHello struct{}
@@ -198,26 +196,26 @@ func (o *orders) announce(ctx actor.Context, list []*order, told func(error)) {
 		ctx.Send(o.link.Redis, &actors.Announce{Payload: payload, Reply: reply})
 		replies[i] = reply
 	}
-	root, self, life := ctx.ActorSystem().Root, ctx.Self(), o.link.Life
+	root, self := ctx.ActorSystem().Root, ctx.Self()
 	o.link.Goroutines.Schedule(func() {
-		limit := time.NewTimer(announceWait)
-		defer limit.Stop()
-		m := &announced{all: list}
+		limit, cancel := context.WithTimeout(o.link.Life, announceWait)
+		defer cancel()
+		m := &announced{}
 		var first error
 		for i, reply := range replies {
 			err := errNotAnnounced
 			select {
 			case err = <-reply:
-			default:
+			case <-limit.Done():
 				select {
 				case err = <-reply:
-				case <-limit.C:
-					limit.Reset(0) // for those behind it
-				case <-life.Done():
+				default:
 				}
 			}
 			if err != nil {
 				m.failed, first = append(m.failed, list[i]), cmp.Or(first, err)
+			} else {
+				m.sent = append(m.sent, list[i])
 			}
 		}
 		if told != nil {
@@ -242,8 +240,8 @@ func (each *order) control(from string, now time.Time) *control {
 
 // announced is for when it is known what has become of announcements.
 func (o *orders) announced(ctx actor.Context, m *announced) {
-	for _, each := range m.all {
-		each.unsent = each.unsent && slices.Contains(m.failed, each)
+	for _, each := range m.sent {
+		each.unsent = false
 	}
 	if !slices.ContainsFunc(m.failed, func(each *order) bool { return each.unsent }) {
 		o.backoff = 0
