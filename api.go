@@ -196,15 +196,7 @@ func (h *Hub) Register(sub Subscriber) {
 		h.warn("Register ignored: nil hub, or subscriber nil or not comparable")
 		return
 	}
-	if closed(sub) {
-		return
-	}
-	m, in := registration(h, sub)
-	if err := h.enter(m); err == nil {
-		in()
-	} else if errors.Is(err, ErrHubStopped) {
-		h.closeLate(sub)
-	}
+	_ = h.register(sub, h.enter)
 }
 
 // Unregister closes sub, after what is queued for it was written, and calls OnDisconnect. Of a subscriber that the hub
@@ -229,11 +221,15 @@ func (h *Hub) RegisterContext(ctx context.Context, sub Subscriber) error {
 	if h == nil || ctx == nil || !usable(sub) {
 		return fmt.Errorf("%w: nil hub or context, or subscriber nil or not comparable", ErrInvalidArgument)
 	}
+	return h.register(sub, func(op actors.Operation) error { return h.enterContext(ctx, op) })
+}
+
+func (h *Hub) register(sub Subscriber, enter func(actors.Operation) error) error {
 	if closed(sub) {
 		return ErrHubStopped
 	}
 	m, in := registration(h, sub)
-	err := h.up().Gate.EnterContext(ctx, m)
+	err := enter(m)
 	if err == nil {
 		in()
 	} else if errors.Is(err, ErrHubStopped) {
@@ -247,7 +243,7 @@ func (h *Hub) UnregisterContext(ctx context.Context, sub Subscriber) error {
 	if h == nil || ctx == nil || !usable(sub) {
 		return fmt.Errorf("%w: nil hub or context, or subscriber nil or not comparable", ErrInvalidArgument)
 	}
-	return h.up().Gate.EnterContext(ctx, &actors.Unregister{Subscriber: sub})
+	return h.enterContext(ctx, &actors.Unregister{Subscriber: sub})
 }
 
 // BroadcastContext is Broadcast that waits for as long as ctx lets it; its errors are those of RegisterContext.
@@ -340,6 +336,11 @@ func (h *Hub) enter(op actors.Operation) error {
 		}
 	}
 	return err
+}
+
+// enterContext is enter that waits for as long as ctx lets it; the caller is told of everything.
+func (h *Hub) enterContext(ctx context.Context, op actors.Operation) error {
+	return h.up().Gate.EnterContext(ctx, op)
 }
 
 // closeWait is how long Register on a stopped hub waits for the subscriber's Close, so that mostly it has happened.

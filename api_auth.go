@@ -133,19 +133,18 @@ func (h *Hub) introduce(p *place, r *http.Request, sub Subscriber, who *atomic.P
 
 func (h *Hub) authenticate(r *http.Request) (Identity, error) {
 	id, err := hook(h, "Authenticate", r, func(ctx context.Context) (Identity, error) { return h.hooks.authenticate(r.WithContext(ctx)) })
+	if err == nil && !id.Expires.IsZero() && !time.Now().Before(id.Expires) {
+		err = fmt.Errorf("%w: the identity has expired", ErrUnauthorized)
+	}
 	switch {
-	case errors.As(err, new(*refusal)):
+	case err == nil || errors.As(err, new(*refusal)):
 		return id, err
 	case errors.Is(err, ErrForbidden):
 		return id, &refusal{http.StatusForbidden, err}
-	case err != nil && !errors.Is(err, ErrUnauthorized):
-		return id, &refusal{http.StatusUnauthorized, fmt.Errorf("%w: %w", ErrUnauthorized, err)}
-	case err != nil:
-		return id, &refusal{http.StatusUnauthorized, err}
-	case !id.Expires.IsZero() && !time.Now().Before(id.Expires):
-		return id, &refusal{http.StatusUnauthorized, fmt.Errorf("%w: the identity has expired", ErrUnauthorized)}
+	case !errors.Is(err, ErrUnauthorized):
+		err = fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
-	return id, nil
+	return id, &refusal{http.StatusUnauthorized, err}
 }
 
 // authorize returns the topics that the request asks for and may have, beside those that are had.

@@ -40,7 +40,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
 	}
 	c := &Client{hub: hub}
-	cfg, set := clientConfig(clientOpts)
+	set := configure(clientOpts)
 	if acceptOpts == nil {
 		acceptOpts = set.accept
 	}
@@ -69,7 +69,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	}()
 	// An upgrade needs 8 KB of stack: here they have been grown before, and a caller that goes on to Serve does not keep them.
 	if failed := l.Goroutines.Isolate("Accept", func() {
-		_, err = clientactor.Accept(w, r, acceptOpts, cfg, l.Goroutines, c.handle(ctx), enter)
+		_, err = clientactor.Accept(w, r, acceptOpts, set.ws, l.Goroutines, c.handle(ctx), enter)
 	}); failed != nil {
 		rethrow(failed)
 	}
@@ -115,8 +115,8 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		}
 		return c
 	}
-	cfg, set := clientConfig(opts)
-	c.conn = clientactor.New(conn, cfg, hub.up().Goroutines, c.handle(ctx))
+	set := configure(opts)
+	c.conn = clientactor.New(conn, set.ws, hub.up().Goroutines, c.handle(ctx))
 	if err := hub.welcome(&c.who, c.conn.Outbox(), set); err != nil {
 		hub.warn("NewClient: " + err.Error())
 		c.conn.Refuse(actors.ReasonCrashed)

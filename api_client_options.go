@@ -52,64 +52,76 @@ const (
 
 // WithOverflow sets what becomes of messages for which the queue has no room. Default DropNewest.
 func WithOverflow(policy Overflow) ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.queue.Overflow = policy }) }
+	return setting(func(s *settings) { s.queue.Overflow = policy })
 }
 
 // WithSendBufBytes bounds the queue in bytes too, beside WithSendBufSize. Default, and <= 0: no such bound. A single
 // message that is longer never fits.
 func WithSendBufBytes(n int) ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.queue.Bytes = max(n, 0) }) }
+	return setting(func(s *settings) { s.queue.Bytes = max(n, 0) })
 }
 
 // WithAcceptOptions sets how a request is upgraded to a WebSocket where no such options are given: by WebSocketHandler, and by
 // Accept and ServeWS with nil for them. Default, and nil: as there. They must not be changed afterwards.
 func WithAcceptOptions(opts *websocket.AcceptOptions) ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.accept = opts }) }
+	return setting(func(s *settings) { s.accept = opts })
 }
 
 // WithRetry has a stream tell its EventSource, with its first bytes, how long to wait after a lost connection before it comes back;
 // in whole milliseconds, of which it is 1 at least. Default, and <= 0: it is not told, and waits for what its browser has decided on, 3 s mostly.
 // A WebSocket has no such thing.
-func WithRetry(d time.Duration) ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.retry = d }) }
-}
+func WithRetry(d time.Duration) ClientOption { return setting(func(s *settings) { s.retry = d }) }
 
 // WithKeepAlive sets how long a stream is silent before a comment is sent, so that proxies do not take it for dead, and a client
 // that has gone is found out. Default 15 s; 0: the default; negative: never. A WebSocket is pinged instead, see WithPingInterval.
 func WithKeepAlive(d time.Duration) ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.keepAlive = d }) }
+	return setting(func(s *settings) { s.keepAlive = d })
 }
 
 // WithEventNames has a stream send the type of an event as its name, so that a page hears of it by addEventListener(type, ...) in
 // place of onmessage. The type is the "type" of a message that is a JSON object, as Event is, if that is a string, not empty and
 // without CR, LF or NUL; any other message goes out without a name. The data is the whole message in any case. An EventSource has
 // events of its own named "open" and "error". A WebSocket's messages have no names.
-func WithEventNames() ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.eventNames = true }) }
-}
+func WithEventNames() ClientOption { return setting(func(s *settings) { s.eventNames = true }) }
 
-// settings is what options set beyond ClientConfig, whose fields are fixed.
+// settings is what options come to.
 type settings struct {
-	queue            actors.Bound
-	accept           *websocket.AcceptOptions
-	retry, keepAlive time.Duration
-	eventNames       bool
-	rate             float64 // of incoming messages, in a second; 0: no limit
-	burst            int
-	as               guest
+	ws         *clientactor.Config
+	sse        *sseactor.Config
+	queue      actors.Bound
+	accept     *websocket.AcceptOptions
+	retry      time.Duration
+	keepAlive  time.Duration
+	eventNames bool
+	rate       float64 // of incoming messages, in a second; 0: no limit
+	burst      int
+	as         guest
 }
 
-// extras holds the settings while configure applies options.
+// extras holds the settings while configure applies options: ClientConfig's fields are fixed.
 var extras sync.Map // of *ClientConfig to *settings
 
-func more(c *ClientConfig, set func(*settings)) {
-	if s, ok := extras.Load(c); ok {
-		set(s.(*settings))
+// setting is an option that sets what ClientConfig has no field for.
+func setting(set func(*settings)) ClientOption {
+	return func(c *ClientConfig) {
+		if s, ok := extras.Load(c); ok {
+			set(s.(*settings))
+		}
 	}
 }
 
-// configure applies options, and puts the defaults in.
-func configure(opts []ClientOption) (*ClientConfig, *settings) {
+// standard is what all connections without options share.
+var standard = newSettings(nil)
+
+func configure(opts []ClientOption) *settings {
+	if len(opts) == 0 {
+		return standard
+	}
+	return newSettings(opts)
+}
+
+// newSettings applies options, and puts the defaults in.
+func newSettings(opts []ClientOption) *settings {
 	c, s := &ClientConfig{DefaultWriteWait, DefaultPingInterval, DefaultMaxMessageSize, DefaultSendBufSize}, &settings{}
 	extras.Store(c, s)
 	defer extras.Delete(c)
@@ -124,36 +136,8 @@ func configure(opts []ClientOption) (*ClientConfig, *settings) {
 		c.MaxMessageSize = DefaultMaxMessageSize
 	}
 	s.queue.Messages = orDefault(c.SendBufSize, DefaultSendBufSize)
-	return c, s
-}
-
-// The configurations of all connections without options.
-var (
-	standardClient, standardSettings = newClientConfig(nil)
-	standardStream, _                = newStreamConfig(nil)
-)
-
-func clientConfig(opts []ClientOption) (*clientactor.Config, *settings) {
-	if len(opts) == 0 {
-		return standardClient, standardSettings
-	}
-	return newClientConfig(opts)
-}
-
-func newClientConfig(opts []ClientOption) (*clientactor.Config, *settings) {
-	c, s := configure(opts)
-	return &clientactor.Config{WriteWait: c.WriteWait, PingInterval: c.PingInterval, MaxMessageSize: c.MaxMessageSize, Queue: s.queue,
-		Rate: s.rate, Burst: s.burst}, s
-}
-
-func streamConfig(opts []ClientOption) (*sseactor.Config, *settings) {
-	if len(opts) == 0 {
-		return standardStream, standardSettings
-	}
-	return newStreamConfig(opts)
-}
-
-func newStreamConfig(opts []ClientOption) (*sseactor.Config, *settings) {
-	c, s := configure(opts)
-	return &sseactor.Config{Queue: s.queue, WriteWait: c.WriteWait, KeepAlive: s.keepAlive, Retry: s.retry, EventNames: s.eventNames}, s
+	s.ws = &clientactor.Config{WriteWait: c.WriteWait, PingInterval: c.PingInterval, MaxMessageSize: c.MaxMessageSize, Queue: s.queue,
+		Rate: s.rate, Burst: s.burst}
+	s.sse = &sseactor.Config{Queue: s.queue, WriteWait: c.WriteWait, KeepAlive: s.keepAlive, Retry: s.retry, EventNames: s.eventNames}
+	return s
 }

@@ -64,12 +64,11 @@ func (a Audience) BroadcastEvent(ctx context.Context, event any, opts ...Broadca
 	if err != nil {
 		return err
 	}
-	l := a.hub.up()
-	if l.Redis == nil {
-		_ = a.hub.enter(&actors.Broadcast{Frame: frame, Topic: a.topic, Except: exception(opts)})
-		return nil
+	if l := a.hub.up(); l.Redis == nil {
+		_ = a.hub.enter(a.message(frame, opts))
+	} else {
+		_ = a.publish(ctx, l, frame, opts)
 	}
-	_ = a.publish(ctx, l, frame, opts)
 	return nil
 }
 
@@ -81,7 +80,7 @@ func (a Audience) BroadcastEventContext(ctx context.Context, event any, opts ...
 	}
 	l := a.hub.up()
 	if l.Redis == nil {
-		return l.Gate.EnterContext(ctx, &actors.Broadcast{Frame: frame, Topic: a.topic, Except: exception(opts)})
+		return a.hub.enterContext(ctx, a.message(frame, opts))
 	}
 	if err := ctx.Err(); err != nil {
 		return err

@@ -11,6 +11,6 @@ func (h *Hub) WebSocketHandler(opts ...ClientOption) http.Handler {
 // SSEHandler is ServeSSE with these options, which are applied once, as a handler: each request becomes a stream of the hub's.
 // What ServeSSE returns nobody is told.
 func (h *Hub) SSEHandler(opts ...ClientOption) http.Handler {
-	how := newStreaming(opts)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = how.serve("ServeSSE", w, r, h) })
+	set := configure(opts)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = set.serveSSE("ServeSSE", w, r, h) })
 }

@@ -23,8 +23,8 @@ type Member interface {
 	// Value is what was given by WithValue, or by an Identity, under that key; nil: nothing was.
 	Value(key any) any
 	// Request is what outlives the request that was accepted: Method, URL, Host, RemoteAddr and the Header but for what the handshake
-	// needs of it. It has no body, and a context that never ends. Each call makes a new one, which is the caller's. nil: the client was
-	// made by NewClient or NewSSEClient.
+	// needs of it, which takes as much memory as http.Server.MaxHeaderBytes lets in. It has no body, and a context that never ends. Each
+	// call makes a new one, which is the caller's. nil: the client was made by NewClient or NewSSEClient.
 	Request() *http.Request
 	// Topics are the names of the topics that it is in now, in order; its user's own is not among them.
 	Topics() []string
@@ -34,31 +34,28 @@ type Member interface {
 // It may be given repeatedly. A name that is none, and more of them than WithMaxTopics allows, is the program's mistake: Accept and the
 // like answer 500 and return an error that wraps ErrInvalidTopic or ErrTooManyTopics, and NewClient logs it and returns a closed client.
 func WithTopics(names ...string) ClientOption {
-	return func(c *ClientConfig) {
-		more(c, func(s *settings) { s.as.topics = append(s.as.topics, names...) })
-	}
+	return setting(func(s *settings) { s.as.topics = append(s.as.topics, names...) })
 }
 
 // WithUser says whose connection this is: 1 to 255 bytes of UTF-8 without control characters, which are checked as WithTopics' names
 // are. All connections of one user are reached by Hub.User. "": nobody's in particular, the default. It counts before the user of an
 // Identity.
-func WithUser(id string) ClientOption {
-	return func(c *ClientConfig) { more(c, func(s *settings) { s.as.user = id }) }
-}
+func WithUser(id string) ClientOption { return setting(func(s *settings) { s.as.user = id }) }
 
 // WithValue gives the client a value, for its Value and that of the context of WithHandler's callback. It may be given repeatedly; of
 // one key the last counts, and counts before that of an Identity. As with context.WithValue the key should have a type of its own. One
 // that is nil or not comparable is the program's mistake, as in WithTopics, and the error wraps ErrInvalidArgument.
 func WithValue(key, value any) ClientOption {
-	return func(c *ClientConfig) {
-		more(c, func(s *settings) {
-			if !isKey(key) {
-				s.as.err = fmt.Errorf("%w: the key of WithValue is nil or not comparable", ErrInvalidArgument)
-				return
-			}
-			s.as.set(key, value)
-		})
-	}
+	return setting(func(s *settings) {
+		switch g := &s.as; {
+		case !isKey(key):
+			g.err = fmt.Errorf("%w: the key of WithValue is nil or not comparable", ErrInvalidArgument)
+		case g.values == nil:
+			g.values = map[any]any{key: value}
+		default:
+			g.values[key] = value
+		}
+	})
 }
 
 // WithMaxTopics bounds how many topics one subscriber may be in at a time; those of users do not count. Default 128; <= 0: the default.
@@ -74,31 +71,23 @@ func (c *Client) ID() string {
 }
 
 // User implements Member.
-func (c *Client) User() string {
-	if c == nil {
-		return ""
-	}
-	return c.who.Load().person().user
-}
+func (c *Client) User() string { return c.identity().person().user }
 
 // Value implements Member.
-func (c *Client) Value(key any) any {
-	if c == nil {
-		return nil
-	}
-	return c.who.Load().person().value(key)
-}
+func (c *Client) Value(key any) any { return c.identity().person().value(key) }
 
 // Request implements Member.
-func (c *Client) Request() *http.Request {
-	if c == nil {
-		return nil
-	}
-	return c.who.Load().request()
-}
+func (c *Client) Request() *http.Request { return c.identity().request() }
 
 // Topics implements Member.
 func (c *Client) Topics() []string { return topicsOf(c.Outbox()) }
+
+func (c *Client) identity() *identity {
+	if c == nil {
+		return nil
+	}
+	return c.who.Load()
+}
 
 // ID implements Member.
 func (c *SSEClient) ID() string {
@@ -109,31 +98,23 @@ func (c *SSEClient) ID() string {
 }
 
 // User implements Member.
-func (c *SSEClient) User() string {
-	if c == nil {
-		return ""
-	}
-	return c.who.Load().person().user
-}
+func (c *SSEClient) User() string { return c.identity().person().user }
 
 // Value implements Member.
-func (c *SSEClient) Value(key any) any {
-	if c == nil {
-		return nil
-	}
-	return c.who.Load().person().value(key)
-}
+func (c *SSEClient) Value(key any) any { return c.identity().person().value(key) }
 
 // Request implements Member.
-func (c *SSEClient) Request() *http.Request {
-	if c == nil {
-		return nil
-	}
-	return c.who.Load().request()
-}
+func (c *SSEClient) Request() *http.Request { return c.identity().request() }
 
 // Topics implements Member.
 func (c *SSEClient) Topics() []string { return topicsOf(c.Outbox()) }
+
+func (c *SSEClient) identity() *identity {
+	if c == nil {
+		return nil
+	}
+	return c.who.Load()
+}
 
 func topicsOf(box *actors.Outbox) []string {
 	if box == nil {
@@ -210,13 +191,6 @@ type guest struct {
 	err    error // an option is not as it must be
 }
 
-func (g *guest) set(key, value any) {
-	if g.values == nil {
-		g.values = map[any]any{}
-	}
-	g.values[key] = value
-}
-
 // check reports what is wrong with g at a hub of these limits, and leaves each topic in it once.
 func (g *guest) check(l *actors.Link) error {
 	if g.err != nil {
@@ -274,20 +248,17 @@ func (h *Hub) welcome(who *atomic.Pointer[identity], box *actors.Outbox, s *sett
 // registration is the message that registers sub, and what to do when that was admitted.
 func registration(h *Hub, sub Subscriber) (m *actors.Register, admitted func()) {
 	m = &actors.Register{Subscriber: sub}
+	var of *Hub
 	var who *identity
 	switch c := sub.(type) {
 	case *Client:
-		if c.hub == h {
-			who = c.who.Load()
-		}
+		of, who = c.hub, c.who.Load()
 	case *SSEClient:
-		if c.hub == h {
-			who = c.who.Load()
-		}
+		of, who = c.hub, c.who.Load()
 	}
 	p := who.person()
 	pending := p.pending.Load()
-	if pending == nil {
+	if pending == nil || of.up() != h.up() { // the same hub may have several facades
 		return m, func() {}
 	}
 	m.Topics = *pending

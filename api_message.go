@@ -34,9 +34,7 @@ func WithReceiver(pid *actor.PID) HubOption { return func(h *Hub) { h.cfg.Receiv
 // read from that client for as long as it takes, so that TCP slows it down; after a second of that it is closed with 1008. Default, and
 // perSecond <= 0: no bound. Pings and the like do not count.
 func WithMessageRate(perSecond float64, burst int) ClientOption {
-	return func(c *ClientConfig) {
-		more(c, func(s *settings) { s.rate, s.burst = max(perSecond, 0), max(burst, 1) })
-	}
+	return setting(func(s *settings) { s.rate, s.burst = max(perSecond, 0), max(burst, 1) })
 }
 
 // CloseError is an error that closes the connection for whose message WithHandler's callback returns it, wrapped or not, with code and

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // facts is a request as one string: each connection keeps it, and few are asked. It is a list of texts, each behind its length: what
@@ -15,22 +14,12 @@ type facts string
 var handshake = map[string]bool{"Connection": true, "Upgrade": true, "Sec-Websocket-Key": true, "Sec-Websocket-Version": true, "Sec-Websocket-Extensions": true}
 
 func newFacts(r *http.Request) facts {
-	size := 0
-	walk(r, func(text string) { size += lengthSize(len(text)) + len(text) }, func(n int) { size += lengthSize(n) })
-	var b strings.Builder
-	b.Grow(size)
-	number := func(n int) {
-		for ; n >= 0x80; n >>= 7 {
-			b.WriteByte(byte(n) | 0x80)
-		}
-		b.WriteByte(byte(n))
+	b := make([]byte, 0, 512) // mostly that is enough, and what is kept the only allocation
+	number := func(n int) { b = binary.AppendUvarint(b, uint64(n)) }
+	text := func(s string) {
+		number(len(s))
+		b = append(b, s...)
 	}
-	walk(r, func(text string) { number(len(text)); b.WriteString(text) }, number)
-	return facts(b.String())
-}
-
-// walk visits what is kept of a request.
-func walk(r *http.Request, text func(string), number func(int)) {
 	u := r.URL
 	if u == nil {
 		u = new(url.URL)
@@ -48,14 +37,7 @@ func walk(r *http.Request, text func(string), number func(int)) {
 			text(v)
 		}
 	}
-}
-
-// lengthSize is how many bytes n takes, as binary.Uvarint reads it.
-func lengthSize(n int) (size int) {
-	for size = 1; n >= 0x80; n >>= 7 {
-		size++
-	}
-	return size
+	return facts(b)
 }
 
 // request is the other way round; nil: there was none.

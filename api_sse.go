@@ -25,13 +25,11 @@ func NewSSEClient(hub *Hub, bufSize int) *SSEClient {
 		hub.warn("NewSSEClient: nil hub")
 		return &SSEClient{}
 	}
-	cfg := standardStream
+	set := standard
 	if bufSize > 0 && bufSize != DefaultSendBufSize {
-		own := *standardStream
-		own.Queue.Messages = bufSize
-		cfg = &own
+		set = configure([]ClientOption{WithSendBufSize(bufSize)})
 	}
-	c := &SSEClient{hub: hub, stream: sseactor.New(cfg)}
+	c := &SSEClient{hub: hub, stream: sseactor.New(set.sse)}
 	c.adopt()
 	return c
 }
@@ -79,14 +77,14 @@ func (c *SSEClient) Outbox() *actors.Outbox {
 //   - ErrTooManyConnections: as ErrTooManySubscribers, with 429 in place of 503; ErrLockedOut: 403,
 //   - what WithAuthenticate and WithAuthorize refuse: as it says there.
 func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
-	return newStreaming(nil).serve("AcceptSSE", w, r, hub)
+	return standard.serveSSE("AcceptSSE", w, r, hub)
 }
 
 // ServeSSE is AcceptSSE with options, and without an error when the client left: nil then, as when the hub closed the stream. Of
 // the options those matter that have a meaning for a stream: WithTopics, WithUser, WithValue, WithWriteWait, WithSendBufSize,
 // WithSendBufBytes, WithOverflow, WithRetry, WithKeepAlive and WithEventNames.
 func ServeSSE(w http.ResponseWriter, r *http.Request, hub *Hub, opts ...ClientOption) error {
-	return unlessLeft(newStreaming(opts).serve("ServeSSE", w, r, hub))
+	return unlessLeft(configure(opts).serveSSE("ServeSSE", w, r, hub))
 }
 
 // Serve answers the request with the stream of an SSEClient that NewSSEClient made, as ServeSSE does, and blocks. It may be
@@ -123,26 +121,15 @@ func unlessLeft(err error) error {
 	return err
 }
 
-// streaming is how streams are served.
-type streaming struct {
-	cfg *sseactor.Config
-	set *settings
-}
-
-func newStreaming(opts []ClientOption) streaming {
-	cfg, set := streamConfig(opts)
-	return streaming{cfg, set}
-}
-
 // answering is a request that is being answered with a stream.
 type answering interface{ Serve() error }
 
-// serve answers a request with a stream of its own, and blocks.
-func (s streaming) serve(op string, w http.ResponseWriter, r *http.Request, hub *Hub) error {
+// serveSSE answers a request with a stream of its own, and blocks.
+func (s *settings) serveSSE(op string, w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	if err := checkRequest(w, r, hub); err != nil {
 		return err
 	}
-	if over, err := hub.checkSSE(w, r, s.set); over {
+	if over, err := hub.checkSSE(w, r, s); over {
 		return err
 	}
 	return hub.stream(op, func() (answering, error) { return s.open(w, r, hub) })
@@ -162,14 +149,14 @@ func (h *Hub) stream(op string, open func() (answering, error)) error {
 }
 
 // open registers a stream and begins to answer the request with it; an error has been answered.
-func (s streaming) open(w http.ResponseWriter, r *http.Request, hub *Hub) (answering, error) {
+func (s *settings) open(w http.ResponseWriter, r *http.Request, hub *Hub) (answering, error) {
 	c := &SSEClient{hub: hub}
-	place, err := hub.reserve(r, c, &c.who, s.set)
+	place, err := hub.reserve(r, c, &c.who, s)
 	if err != nil {
 		return nil, hub.putOff(w, err)
 	}
 	defer place.giveBack()
-	c.stream = sseactor.New(s.cfg)
+	c.stream = sseactor.New(s.sse)
 	_ = c.stream.Claim() // nobody else knows it yet
 	place.settle(c.stream.Outbox())
 	c.adopt()

@@ -68,7 +68,7 @@ func (t Topic) JoinContext(ctx context.Context, sub Subscriber) error {
 	if err := cmp.Or(checkContext(ctx), t.checkMember(sub)); err != nil {
 		return err
 	}
-	return t.hub.up().Gate.EnterContext(ctx, &actors.Join{Subscriber: sub, Topic: t.topic})
+	return t.hub.enterContext(ctx, &actors.Join{Subscriber: sub, Topic: t.topic})
 }
 
 // Leave undoes Join: nothing that is broadcast to the topic after Leave returned reaches sub. Of a subscriber that is not in the topic
@@ -85,7 +85,7 @@ func (t Topic) LeaveContext(ctx context.Context, sub Subscriber) error {
 	if err := cmp.Or(checkContext(ctx), t.checkMember(sub)); err != nil {
 		return err
 	}
-	return t.hub.up().Gate.EnterContext(ctx, &actors.Leave{Subscriber: sub, Topic: t.topic})
+	return t.hub.enterContext(ctx, &actors.Leave{Subscriber: sub, Topic: t.topic})
 }
 
 func (t Topic) checkMember(sub Subscriber) error {
@@ -159,19 +159,23 @@ func exception(opts []BroadcastOption) Subscriber {
 	return o.except
 }
 
+func (a Audience) message(frame *actors.Frame, opts []BroadcastOption) *actors.Broadcast {
+	return &actors.Broadcast{Frame: frame, Topic: a.topic, Except: exception(opts)}
+}
+
 func (a Audience) broadcast(name string, data []byte, frame func([]byte) *actors.Frame, opts []BroadcastOption) {
 	if err := a.check(); err != nil {
 		a.hub.warn(name + " ignored: " + err.Error())
 		return
 	}
-	_ = a.hub.enter(&actors.Broadcast{Frame: frame(data), Topic: a.topic, Except: exception(opts)})
+	_ = a.hub.enter(a.message(frame(data), opts))
 }
 
 func (a Audience) broadcastContext(ctx context.Context, data []byte, frame func([]byte) *actors.Frame, opts []BroadcastOption) error {
 	if err := cmp.Or(checkContext(ctx), a.check()); err != nil {
 		return err
 	}
-	return a.hub.up().Gate.EnterContext(ctx, &actors.Broadcast{Frame: frame(data), Topic: a.topic, Except: exception(opts)})
+	return a.hub.enterContext(ctx, a.message(frame(data), opts))
 }
 
 // check reports why nothing can be done with a.

@@ -33,7 +33,8 @@ func (u User) ID() string {
 // Other instances hear of it through Redis: those that run SubscribeToRedis and are linked to it now, at once; others within a second of
 // their link coming back, if that is within 10 minutes (or the lockout, if that is longer). It waits for Redis to have it, for up to 2 s
 // and as long as ctx lets it. The error is nil, or wraps ErrLocalOnly together with the cause if it is not sure yet that they will hear
-// of it, which goes on being tried; ErrHubStopped; or ctx's, when it ended first: then nobody says how many it was.
+// of it, which goes on being tried; ErrHubStopped; ctx's, when it ended first, or context.DeadlineExceeded, when the hub did not get round
+// to it within those 2 s: then it may happen all the same, and nobody says how many it was.
 func (u User) Disconnect(ctx context.Context, code int, reason string) (int, error) {
 	if err := cmp.Or(checkContext(ctx), u.check()); err != nil {
 		return 0, err

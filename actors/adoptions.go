@@ -7,7 +7,7 @@ import (
 
 // Adoptions is who is on the way to a hub's connections and has not been taken yet. They may have been registered already: a client is,
 // before it learns that it is connected. And connections may end before they come to it, when they are given up after too many
-// failures, and what waits in an actor's mailbox is lost then. Its methods may be called from any goroutine; a nil Adoptions notes nothing.
+// failures, and what waits in an actor's mailbox is lost then. Its methods may be called from any goroutine.
 type Adoptions struct {
 	mu      sync.Mutex
 	waiting list.List // of *Adopt
@@ -16,9 +16,6 @@ type Adoptions struct {
 
 // Add notes m, which is to be sent. After the end nobody is noted: whoever sends finds the hub's gate stopped.
 func (a *Adoptions) Add(m *Adopt) {
-	if a == nil {
-		return
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.over {
@@ -28,9 +25,6 @@ func (a *Adoptions) Add(m *Adopt) {
 
 // Taken notes that connections have m, or that they will not get it.
 func (a *Adoptions) Taken(m *Adopt) {
-	if a == nil {
-		return
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if m.waiting != nil {
@@ -41,9 +35,6 @@ func (a *Adoptions) Taken(m *Adopt) {
 
 // AppendJoined appends those who have joined the hub already to list.
 func (a *Adoptions) AppendJoined(list []Member) []Member {
-	if a == nil {
-		return list
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for e := a.waiting.Front(); e != nil; e = e.Next() {

@@ -6,35 +6,21 @@ import (
 	"runtime/debug"
 )
 
-// The errors of wskit. The facade exports them again under the same names.
+// The errors of wskit. The facade exports them again under the same names, and says what each means.
 var (
-	// ErrHubStopped: the hub no longer takes work, or the client it was asked of is closed. Nothing was queued.
-	ErrHubStopped = errors.New("wskit: hub is stopped")
-	// ErrSendBufferFull: the client's queue is full; the message was dropped, the client is still open.
-	ErrSendBufferFull = errors.New("wskit: send buffer is full")
-	// ErrTimeout: no place came free in the hub's queue within the channel timeout; the operation will not happen.
-	ErrTimeout = errors.New("wskit: timed out waiting for the hub's queue")
-	// ErrTooManySubscribers: the hub has as many subscribers as it may have.
-	ErrTooManySubscribers = errors.New("wskit: too many subscribers")
-	// ErrInvalidArgument: an argument is nil that must not be, or out of its range.
-	ErrInvalidArgument = errors.New("wskit: invalid argument")
-	// ErrNotRegistered: the subscriber is not one of the hub's, or not any more.
-	ErrNotRegistered = errors.New("wskit: subscriber is not registered")
-	// ErrInvalidTopic: the name of a topic, or the id of a user, is not 1 to 255 bytes of UTF-8 without control characters.
-	ErrInvalidTopic = errors.New("wskit: invalid name of a topic or user")
-	// ErrTooManyTopics: the subscriber is in as many topics as it may be.
-	ErrTooManyTopics = errors.New("wskit: too many topics")
-	// ErrTooManyConnections: the user has as many connections as one user may have.
-	ErrTooManyConnections = errors.New("wskit: too many connections of one user")
-	// ErrLockedOut: the user was disconnected, and is kept out for a while.
-	ErrLockedOut = errors.New("wskit: the user is locked out")
-	// ErrFlusherNotSupported: the ResponseWriter cannot flush, so nothing can be streamed through it.
+	ErrHubStopped          = errors.New("wskit: hub is stopped")
+	ErrSendBufferFull      = errors.New("wskit: send buffer is full")
+	ErrTimeout             = errors.New("wskit: timed out waiting for the hub's queue")
+	ErrTooManySubscribers  = errors.New("wskit: too many subscribers")
+	ErrInvalidArgument     = errors.New("wskit: invalid argument")
+	ErrNotRegistered       = errors.New("wskit: subscriber is not registered")
+	ErrInvalidTopic        = errors.New("wskit: invalid name of a topic or user")
+	ErrTooManyTopics       = errors.New("wskit: too many topics")
+	ErrTooManyConnections  = errors.New("wskit: too many connections of one user")
+	ErrLockedOut           = errors.New("wskit: the user is locked out")
 	ErrFlusherNotSupported = errors.New("wskit: http.Flusher not supported")
-	// ErrRedisGap: the subscription was broken, so messages of other instances may have been missed.
-	ErrRedisGap = errors.New("wskit: redis subscription was interrupted, messages of other instances may be missing")
-	// ErrLocalOnly: Redis did not take the message, or did not say so; the hub's own subscribers get it. The cause is wrapped
-	// with it.
-	ErrLocalOnly = errors.New("wskit: delivered to this hub's own subscribers only")
+	ErrRedisGap            = errors.New("wskit: redis subscription was interrupted, messages of other instances may be missing")
+	ErrLocalOnly           = errors.New("wskit: delivered to this hub's own subscribers only")
 )
 
 // MissedDropsError says how many dropped messages OnDrop was not called for, since too many of its calls waited.

@@ -30,62 +30,22 @@ func (f *Frame) NamedSSE() []byte {
 
 // eventName is the string that the object in payload has as "type", as a browser's JSON.parse understands it: the name must be
 // exactly that, escaped or not, and of several the last one counts. "" if there is none that can be an event's name. Package
-// encoding/json would take "Type" for it too, and a map of all fields would be a copy of most of the payload.
-func eventName(payload []byte) string {
+// encoding/json would take "Type" for it too, if it was told what to look for.
+func eventName(payload []byte) (name string) {
 	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) || !utf8.Valid(payload) || !json.Valid(payload) {
 		return ""
 	}
-	name := ""
-	depth, isKey, isType := 0, false, false
-	for i := 0; i < len(payload); i++ {
-		c := payload[i]
-		switch {
-		case c == '{' || c == '[':
-			depth++
-			isKey = depth == 1
-		case c == '}' || c == ']':
-			depth--
-		case c == '"':
-			text := payload[i : i+literal(payload[i:])]
-			i += len(text) - 1
-			switch {
-			case depth > 1:
-			case !isKey && isType:
-				name = unquote(text)
-			case isKey:
-				if isType = unquote(text) == "type"; isType {
-					name = ""
-				}
-			}
-		case c == ',' && depth == 1:
-			isKey = true
-		case c == ':' && depth == 1:
-			isKey = false
+	fields := json.NewDecoder(bytes.NewReader(payload))
+	_, _ = fields.Token() // of what is valid nothing fails
+	for value := (json.RawMessage)(nil); fields.More(); {
+		key, _ := fields.Token()
+		if _ = fields.Decode(&value); key == "type" {
+			name = ""
+			_ = json.Unmarshal(value, &name) // but for another type than string
 		}
 	}
 	if strings.ContainsAny(name, "\r\n\x00") {
 		return ""
 	}
 	return name
-}
-
-// literal is the length of the string that valid JSON begins with, its quotes included.
-func literal(p []byte) int {
-	i := 1
-	for p[i] != '"' {
-		if p[i] == '\\' {
-			i++
-		}
-		i++
-	}
-	return i + 1
-}
-
-// unquote is what a valid string of JSON says.
-func unquote(text []byte) (s string) {
-	if bytes.IndexByte(text, '\\') < 0 {
-		return string(text[1 : len(text)-1])
-	}
-	_ = json.Unmarshal(text, &s)
-	return s
 }

@@ -65,16 +65,7 @@ func (g *Gate) SetRoll(r *Roll) { g.roll = r }
 // Enter admits op, waiting for a place for at most patience. With an error op never happens: it is ErrTimeout, ErrHubStopped, or
 // that of a Roll that does not have it.
 func (g *Gate) Enter(op Operation, patience time.Duration) error {
-	g.roll.look(op)
-	g.mu.Lock()
-	if admitted, err := g.admit(op); admitted || err != nil {
-		g.mu.Unlock()
-		return err
-	}
-	result := make(chan error, 1)
-	g.wait(&waiter{op: op, done: func(err error) { result <- err }}, after(patience))
-	g.mu.Unlock()
-	return <-result
+	return g.await(op, after(patience))
 }
 
 // EnterContext is Enter that waits for as long as ctx lets it. The error then wraps ErrTimeout, and ctx's own.
@@ -82,6 +73,14 @@ func (g *Gate) EnterContext(ctx context.Context, op Operation) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	err := g.await(op, func(end func()) func() bool { return context.AfterFunc(ctx, end) })
+	if errors.Is(err, ErrTimeout) {
+		err = fmt.Errorf("%w: %w", err, ctx.Err())
+	}
+	return err
+}
+
+func (g *Gate) await(op Operation, limit limit) error {
 	g.roll.look(op)
 	g.mu.Lock()
 	if admitted, err := g.admit(op); admitted || err != nil {
@@ -89,13 +88,9 @@ func (g *Gate) EnterContext(ctx context.Context, op Operation) error {
 		return err
 	}
 	result := make(chan error, 1)
-	g.wait(&waiter{op: op, done: func(err error) { result <- err }}, func(end func()) func() bool { return context.AfterFunc(ctx, end) })
+	g.wait(&waiter{op: op, done: func(err error) { result <- err }}, limit)
 	g.mu.Unlock()
-	err := <-result
-	if errors.Is(err, ErrTimeout) {
-		err = fmt.Errorf("%w: %w", err, ctx.Err())
-	}
-	return err
+	return <-result
 }
 
 // Submit is Enter for those who must not block: done is called once, with what Enter would have returned, before Submit

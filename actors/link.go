@@ -75,8 +75,9 @@ func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {
 	gate.Stop()
 	l := &Link{
 		Hub: pid, Listener: pid, Connections: pid, Registry: pid, System: system, Gate: gate, Goroutines: NewRunner(0, false),
-		Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout,
+		Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout, Adoptions: new(Adoptions),
 	}
+	l.Adoptions.End()
 	l.Roll = NewRoll(l, 0, 1)
 	return l
 }

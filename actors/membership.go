@@ -50,9 +50,12 @@ func (o *Outbox) atEnd(fn func(Reason)) {
 	r.ending = fn
 }
 
-// SetHome says whose actor this is the mailbox of: owner's, a child of that hub's connections. It is called before the outbox is shared.
+// SetHome says whose actor this is the mailbox of: owner's, a child of that hub's connections. It is called before the outbox is shared
+// but with what may Close it.
 func (o *Outbox) SetHome(link *Link, owner Subscriber) {
+	o.mu.Lock()
 	o.link, o.owner = link, owner
+	o.mu.Unlock()
 }
 
 // At reports whether connections is the outbox's home.

@@ -1,5 +1,10 @@
 package actors
 
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
 // Reason says why a subscriber's connection ended. The set is closed: each has one close code (RFC 6455, section 7.4.1)
 // and one text, and both appear on the wire, in events and in logs.
 type Reason uint8
@@ -79,4 +84,16 @@ func (o *Outbox) Why() (code uint16, text string) {
 		return o.rare.closing.Why()
 	}
 	return o.reason.Code(), o.reason.Text()
+}
+
+// CheckClose says with what a program may close a connection: the codes 1000 and 3000 to 4999 (RFC 6455, section 7.4), and a text of
+// valid UTF-8, which CloseText cuts. Any other is ErrInvalidArgument.
+func CheckClose(code int, text string) (uint16, string, error) {
+	if code != 1000 && (code < 3000 || code > 4999) {
+		return 0, "", fmt.Errorf("%w: close code %d is not 1000, nor 3000 to 4999", ErrInvalidArgument, code)
+	}
+	if !utf8.ValidString(text) {
+		return 0, "", fmt.Errorf("%w: the reason of a close is not UTF-8", ErrInvalidArgument)
+	}
+	return uint16(code), CloseText(text), nil
 }

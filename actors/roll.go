@@ -53,9 +53,6 @@ func (r *Roll) Unreserve(user string) {
 
 // Count is how many subscribers there are.
 func (r *Roll) Count() int {
-	if r == nil {
-		return 0
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.count
@@ -103,26 +100,25 @@ func (r *Roll) look(op Operation) {
 	if r == nil {
 		return
 	}
-	var own **Outbox
-	var sub Subscriber
 	switch m := op.(type) {
 	case *Register:
-		own, sub = &m.own, m.Subscriber
+		m.own = ownOutbox(m.Subscriber)
 	case *Unregister:
-		own, sub = &m.own, m.Subscriber
+		m.own = ownOutbox(m.Subscriber)
 	case *Join:
-		own, sub = &m.own, m.Subscriber
+		m.own = ownOutbox(m.Subscriber)
 	case *Leave:
-		own, sub = &m.own, m.Subscriber
+		m.own = ownOutbox(m.Subscriber)
 	case *Broadcast:
-		if m.Except == nil {
-			return
-		}
-		own, sub = &m.except, m.Except
+		m.except = ownOutbox(m.Except)
 	}
+}
+
+func ownOutbox(sub Subscriber) (own *Outbox) {
 	if c, ok := sub.(Connection); ok {
-		_ = Fence("Outbox", func() { *own = c.Outbox() })
+		_ = Fence("Outbox", func() { own = c.Outbox() })
 	}
+	return own
 }
 
 // note is called with each operation that is to be admitted, in order and with the gate locked. With an error it must not be.
@@ -155,7 +151,7 @@ func (r *Roll) note(op Operation) error {
 		if m.Topic != "" {
 			m.topic = r.topic(m.Topic)
 		}
-		if m.Except != nil {
+		if m.Except != nil && CheckSubscriber(m.Except) == nil { // else it is nobody
 			m.exempt = r.find(m.except, m.Except)
 		}
 	}
@@ -246,7 +242,7 @@ func (r *Roll) add(box *Outbox, reserved bool) error {
 	r.count++
 	if reserved {
 		r.reserved--
-		r.users.unreserve(box.userID())
+		r.users.unreserve(box.User())
 	}
 	return nil
 }

@@ -156,16 +156,13 @@ func (o *Outbox) enrollIn(name string) (*Topic, error) {
 	if !o.enrolled {
 		return nil, ErrNotRegistered
 	}
-	roll := o.link.Roll
-	if t := roll.topic(name); t != nil {
-		if i := o.seats.find(t); i >= 0 && o.seats.list[i].enrolled {
-			return t, nil
-		}
+	if s := o.enrolledIn(name); s != nil {
+		return s.topic, nil
 	}
 	if _, own := TopicUser(name); !own && o.seats.full(o.link.TopicLimit()) {
 		return nil, ErrTooManyTopics
 	}
-	t := roll.enter(name)
+	t := o.link.Roll.enter(name)
 	i := o.addSeat(t)
 	o.seats.list[i].enrolled = true
 	return t, nil
@@ -178,18 +175,25 @@ func (o *Outbox) strikeOffFrom(name string) (*Topic, error) {
 	if !o.enrolled {
 		return nil, ErrNotRegistered
 	}
-	roll := o.link.Roll
-	t := roll.topic(name)
+	s := o.enrolledIn(name)
+	if s == nil {
+		return nil, nil
+	}
+	s.enrolled = false
+	o.link.Roll.exit(s.topic)
+	return s.topic, nil
+}
+
+// enrolledIn is the seat in the topic of that name; nil: there is none, by the word of callers. The lock is held.
+func (o *Outbox) enrolledIn(name string) *seat {
+	t := o.link.Roll.topic(name)
 	if t == nil {
-		return nil, nil
+		return nil
 	}
-	i := o.seats.find(t)
-	if i < 0 || !o.seats.list[i].enrolled {
-		return nil, nil
+	if i := o.seats.find(t); i >= 0 && o.seats.list[i].enrolled {
+		return &o.seats.list[i]
 	}
-	o.seats.list[i].enrolled = false
-	roll.exit(t)
-	return t, nil
+	return nil
 }
 
 // strikeOffTopics is for the end, or an unregistration. The lock is held.
@@ -372,9 +376,6 @@ func (r *Roll) interest(topic string, wanted bool) {
 
 // CountIn is how many subscribers are in the topic of that name.
 func (r *Roll) CountIn(topic string) int {
-	if r == nil {
-		return 0
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if t := r.topics[topic]; t != nil {
@@ -385,9 +386,6 @@ func (r *Roll) CountIn(topic string) int {
 
 // Topics are the names of the topics that somebody is in, but for users' own, in no particular order.
 func (r *Roll) Topics() []string {
-	if r == nil {
-		return nil
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	names := make([]string, 0, len(r.topics))

@@ -16,7 +16,7 @@ type userRoll struct {
 type ofUser struct {
 	id    string
 	since time.Time     // when that was said
-	at    *list.Element // among the connections of that user, while it is on the roll
+	at    *list.Element // among the connections of that user, while it is on the roll; the Roll's lock
 }
 
 type user struct {
@@ -137,7 +137,7 @@ func (r *Roll) Disconnect(user string, age, lockout time.Duration, m *Close) (cl
 	boxes := r.users.boxes(user)
 	r.mu.Unlock()
 	for _, box := range boxes {
-		if !box.Since().After(before) && box.Close(&Close{Reason: m.Reason, Code: m.Code, Text: m.Text}) {
+		if !box.user.since.After(before) && box.Close(&Close{Reason: m.Reason, Code: m.Code, Text: m.Text}) {
 			closed++
 		}
 	}
@@ -167,24 +167,8 @@ func (o *Outbox) SetUser(id string) {
 
 // User is whose connection this is; "": nobody's in particular.
 func (o *Outbox) User() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.userID()
-}
-
-func (o *Outbox) userID() string {
 	if o.user == nil {
 		return ""
 	}
 	return o.user.id
-}
-
-// Since is when SetUser was called.
-func (o *Outbox) Since() time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.user == nil {
-		return time.Time{}
-	}
-	return o.user.since
 }

@@ -51,7 +51,7 @@ type Config struct {
 	// others. While more than 1024 of these calls wait it is not called; how often is told to OnError, as an
 	// *actors.MissedDropsError.
 	OnDrop func(s actors.Subscriber, data []byte)
-	// OnTimeout is told that an operation ("register", "unregister", "broadcast") gave up waiting. For operations sent
+	// OnTimeout is told that an operation ("register", "unregister", "broadcast", "join", "leave") gave up waiting. For operations sent
 	// as messages it runs in the listener, for function calls on the caller's goroutine before the call returns.
 	OnTimeout func(op string)
 

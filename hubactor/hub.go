@@ -128,14 +128,8 @@ func (h *hub) Receive(ctx actor.Context) {
 			h.cfg.Logger.Warn("wskit: broadcast without a frame ignored")
 			return
 		}
-		if m.Except != nil && actors.CheckSubscriber(m.Except) != nil { // it is nobody, then
-			m = &actors.Broadcast{Frame: m.Frame, Topic: m.Topic}
-		}
 		h.submit(ctx, m)
 	case *actors.Publish:
-		if m.Except != nil && actors.CheckSubscriber(m.Except) != nil {
-			m = &actors.Publish{Frame: m.Frame, Topic: m.Topic, Reply: m.Reply}
-		}
 		h.publish(ctx, m)
 	case *actors.Subscribe, *actors.Unsubscribe:
 		if h.link.Redis != nil {

@@ -2,13 +2,13 @@ package hubactor
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +23,7 @@ type orders struct {
 	instance string   // which of all hubs this is
 	serial   uint64   // of the last order of its own
 	kept     []*order // oldest first
+	greeting *order   // the last hello of its own; nil: there was none
 
 	retry   *time.Timer // of what is unsent; nil: there is none
 	backoff time.Duration
@@ -31,8 +32,9 @@ type orders struct {
 	warned  bool        // of what cannot be read
 }
 
-// order is one user's disconnection.
+// order is one user's disconnection, or with no user a hello.
 type order struct {
+	own     bool // given by this hub's program
 	id      string
 	user    string
 	code    uint16
@@ -71,11 +73,8 @@ type control struct {
 }
 
 type (
-	// announced, from a goroutine that has waited for Redis: err says why it may not have some of these.
-	announced struct {
-		failed []*order
-		all    []*order
-	}
+	// announced, from a goroutine that has waited for Redis: what it has, and what it may not have.
+	announced struct{ sent, failed []*order }
 	// retryOrders and answerHello are from timers of the orders.
 	retryOrders struct{}
 	answerHello struct{}
@@ -131,7 +130,7 @@ func (o *orders) disconnect(ctx actor.Context, m *actors.DisconnectUser) {
 	}
 	o.serial++
 	each := &order{
-		id: o.instance + "-" + strconv.FormatUint(o.serial, 36), user: m.User, code: code, text: text,
+		own: true, id: o.instance + "-" + strconv.FormatUint(o.serial, 36), user: m.User, code: code, text: text,
 		at: time.Now(), lockout: max(cmp.Or(m.Lockout, o.link.Lockout), 0),
 	}
 	count := o.execute(each)
@@ -165,19 +164,18 @@ func (o *orders) tidy() {
 	o.kept = slices.DeleteFunc(o.kept, func(each *order) bool { return now.Sub(each.at) > max(keepOrders, each.lockout) })
 }
 
-// own is which of this hub's own orders are so.
+// own is which of this hub's own orders are so, and its hello.
 func (o *orders) own(are func(*order) bool) (list []*order) {
 	o.tidy()
 	for _, each := range o.kept {
-		if o.isOwn(each) && are(each) {
+		if each.own && are(each) {
 			list = append(list, each)
 		}
 	}
+	if o.greeting != nil && are(o.greeting) {
+		list = append(list, o.greeting)
+	}
 	return list
-}
-
-func (o *orders) isOwn(each *order) bool {
-	return strings.HasPrefix(each.id, o.instance+"-")
 }
 
 // announce tells the other hubs. Those of its own are tried again until Redis has them. told, which may be nil, is called with the first
@@ -189,32 +187,35 @@ func (o *orders) announce(ctx actor.Context, list []*order, told func(error)) {
 	now := time.Now()
 	replies := make([]chan error, len(list))
 	for i, each := range list {
-		each.heard, each.unsent = now, o.isOwn(each)
-		replies[i] = o.send(ctx, &control{
-			Op: "disconnect", ID: each.id, User: each.user, Code: int(each.code), Text: each.text,
-			Age: now.Sub(each.at).Milliseconds(), Lockout: each.lockout.Milliseconds(),
-		})
+		each.heard, each.unsent = now, each.own
+		payload, err := json.Marshal(each.control(o.instance, now))
+		if err != nil {
+			panic(err) // there is nothing in it that could fail
+		}
+		reply := make(chan error, 1)
+		ctx.Send(o.link.Redis, &actors.Announce{Payload: payload, Reply: reply})
+		replies[i] = reply
 	}
-	root, self, life := ctx.ActorSystem().Root, ctx.Self(), o.link.Life
+	root, self := ctx.ActorSystem().Root, ctx.Self()
 	o.link.Goroutines.Schedule(func() {
-		limit := time.NewTimer(announceWait)
-		defer limit.Stop()
-		m := &announced{all: list}
+		limit, cancel := context.WithTimeout(o.link.Life, announceWait)
+		defer cancel()
+		m := &announced{}
 		var first error
 		for i, reply := range replies {
 			err := errNotAnnounced
 			select {
 			case err = <-reply:
-			default:
+			case <-limit.Done():
 				select {
 				case err = <-reply:
-				case <-limit.C:
-					limit.Reset(0) // for those behind it
-				case <-life.Done():
+				default:
 				}
 			}
 			if err != nil {
 				m.failed, first = append(m.failed, list[i]), cmp.Or(first, err)
+			} else {
+				m.sent = append(m.sent, list[i])
 			}
 		}
 		if told != nil {
@@ -226,22 +227,21 @@ func (o *orders) announce(ctx actor.Context, list []*order, told func(error)) {
 
 var errNotAnnounced = errors.New("wskit: redis has not taken the order yet")
 
-// send hands one message to the link to Redis.
-func (o *orders) send(ctx actor.Context, c *control) (reply chan error) {
-	c.V, c.From = 1, o.instance
-	payload, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // there is nothing in it that could fail
+// control is what the other hubs are told.
+func (each *order) control(from string, now time.Time) *control {
+	if each.user == "" {
+		return &control{V: 1, Op: "hello", From: from}
 	}
-	reply = make(chan error, 1)
-	ctx.Send(o.link.Redis, &actors.Announce{Payload: payload, Reply: reply})
-	return reply
+	return &control{
+		V: 1, Op: "disconnect", From: from, ID: each.id, User: each.user, Code: int(each.code), Text: each.text,
+		Age: now.Sub(each.at).Milliseconds(), Lockout: each.lockout.Milliseconds(),
+	}
 }
 
 // announced is for when it is known what has become of announcements.
 func (o *orders) announced(ctx actor.Context, m *announced) {
-	for _, each := range m.all {
-		each.unsent = each.unsent && slices.Contains(m.failed, each)
+	for _, each := range m.sent {
+		each.unsent = false
 	}
 	if !slices.ContainsFunc(m.failed, func(each *order) bool { return each.unsent }) {
 		o.backoff = 0
@@ -256,11 +256,8 @@ func (o *orders) announced(ctx actor.Context, m *announced) {
 // hello is for when the control channel is heard, for the first time or again: others may have missed what was announced, and so may
 // this hub.
 func (o *orders) hello(ctx actor.Context) {
-	if o.link.Redis == nil {
-		return
-	}
+	o.greeting = &order{own: true}
 	o.announce(ctx, o.own(func(*order) bool { return true }), nil)
-	o.send(ctx, &control{Op: "hello"})
 }
 
 // answer announces what is kept, but for what was announced since somebody asked.

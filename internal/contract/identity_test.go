@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/hubactor"
 	"github.com/wskit/wskit/internal/wstest"
 )
 
@@ -305,5 +306,40 @@ func TestCloseWithTellsThePeerCodeAndReason(t *testing.T) {
 	is(t, none.SendBinaryErr(nil), wskit.ErrHubStopped)
 	if none.SendBinary(nil) || (&wskit.Client{}).SendBinary(nil) {
 		t.Error("it is open")
+	}
+}
+
+// Whatever ends a connection while it is being made, it ends in order: its context has ended already, or its Identity expires now.
+func TestAConnectionMayEndWhileItIsMade(t *testing.T) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, kind := range []wstest.Kind{wstest.TCP, wstest.NewClient} {
+		hub := wstest.Run(t)
+		srv := wstest.Serve(t, hub.Hub, wstest.Serving{Kind: kind, Ctx: func(*http.Request) context.Context { return ended }})
+		for range 100 {
+			srv.Handshake(t, wstest.Handshake{}).Ends(t, 1001, "going away")
+		}
+		hub.Count(t, 0)
+	}
+}
+
+// Two facades of one hub are the same hub: a client of the one that is registered with the other is in its topics.
+func TestAClientIsInItsTopicsWhicheverFacadeRegistersIt(t *testing.T) {
+	hub, _ := wstest.Embed(t, hubactor.Config{})
+	other := wskit.Attach(nil, hub.PID())
+	registered := make(chan []string, 1)
+	srv := wstest.Listen(t, wstest.TCP, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c := wskit.NewClient(hub.Hub, conn, context.Background(), wskit.WithTopics("a"))
+		other.Register(c)
+		registered <- c.Topics()
+	}))
+	srv.Open(t)
+	if got := wstest.Receive(t, "its topics", registered); !slices.Equal(got, []string{"a"}) {
+		t.Error(got)
 	}
 }

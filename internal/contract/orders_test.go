@@ -252,3 +252,27 @@ func TestDisconnectDoesNotWaitForAnAnswerThatNeverComes(t *testing.T) {
 		t.Error(n, err)
 	}
 }
+
+// "hello" that Redis did not take is said again until it does: else nobody would tell what was missed.
+func TestAHelloIsSaidUntilRedisHasIt(t *testing.T) {
+	b := &bus{}
+	one := b.instance(t)
+	if _, err := one.User("ann").Disconnect(t.Context(), 4000, "bye"); err != nil {
+		t.Error(err)
+	}
+	late := b.instance(t)
+	b.set(true)
+	b.listen(1)
+	wstest.Eventually(t, "it is tried", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.tried >= 2
+	})
+	b.set(false)
+	wstest.Eventually(t, "it is locked out there", func() bool { return late.srv.Handshake(t, wstest.Handshake{}).Answer.StatusCode == 403 })
+	wstest.Eventually(t, "it is not said any more", func() bool {
+		n := b.count("hello")
+		wstest.Silent(t, "nothing", make(chan int))
+		return n == 1 && b.count("hello") == 1
+	})
+}
