@@ -24,7 +24,9 @@ func TestTopicsAndUsersAcrossInstances(t *testing.T) {
 			p.Upgraded(t)
 			peers = append(peers, p)
 		}
-		wstest.Eventually(t, "subscribed", func() bool { return srv.Subscribers(t, channel+":room") == 2 && srv.Subscribers(t, channel+"::user:ann") == 2 })
+		wstest.Eventually(t, "subscribed", func() bool {
+			return srv.Subscribers(t, channel+":room") == 2 && srv.Subscribers(t, channel+"::user:ann") == 2
+		})
 		no(t, nodes[0].Topic("room").BroadcastEventContext(t.Context(), 1))
 		no(t, nodes[1].User("ann").BroadcastEventContext(t.Context(), 2))
 		no(t, nodes[0].BroadcastEventContext(t.Context(), 3))
