@@ -84,9 +84,9 @@ func (c *connection) tick(ctx actor.Context) {
 	case l.awaiting:
 		c.tickIn(lookAfter(since, limit))
 	case since < c.cfg.PingInterval:
-		c.tickIn(c.cfg.PingInterval-since)
+		c.tickIn(c.cfg.PingInterval - since)
 	case c.pending: // a ping would wait behind that, and is not needed: a write that does not get on is given up
-		c.tickIn(min(c.cfg.PingInterval, c.cfg.WriteWait)/2)
+		c.tickIn(min(c.cfg.PingInterval, c.cfg.WriteWait) / 2)
 	default:
 		c.ping(now)
 	}

@@ -171,18 +171,11 @@ func (a *redisActor) doubtful(last uint64) {
 	a.doubt = nil
 	id := a.ledger.Doubtful()
 	if id > 0 && id <= last {
-		a.link.doubt()
+		a.link.tell(&doubt{})
 	}
 	if id > 0 {
 		a.armDoubt()
 	}
 }
 
-func answerCaller(reply chan<- error, err error) {
-	if reply != nil {
-		select {
-		case reply <- err:
-		default: // it was to have room
-		}
-	}
-}
+func answerCaller(reply chan<- error, err error) { notify(reply, err) }
