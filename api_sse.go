@@ -113,9 +113,9 @@ func (c *SSEClient) Serve(w http.ResponseWriter, r *http.Request) error {
 	return unlessLeft(c.hub.stream("ServeSSE", func() (answering, error) { return c.answer(w, r), nil }))
 }
 
-// unlessLeft is err, unless that says that the client left.
+// unlessLeft is err, unless that says that the client left. What a hook refused a request for is told.
 func unlessLeft(err error) error {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) && !errors.As(err, new(*refusal)) {
 		return nil
 	}
 	return err

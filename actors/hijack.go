@@ -25,15 +25,21 @@ func DropBuffers(w http.ResponseWriter, conn net.Conn, rw *bufio.ReadWriter) {
 
 // isNetHTTPs reports whether it is net/http itself that hijacks when w is asked to. It has no exported name.
 func isNetHTTPs(w http.ResponseWriter) bool {
+	h, hijacks := Within[http.Hijacker](w)
+	return hijacks && reflect.TypeOf(h).String() == "*http.response"
+}
+
+// Within is the first of w and the writers that it wraps that is a T, if any is.
+func Within[T any](w http.ResponseWriter) (t T, ok bool) {
 	for w != nil {
-		if _, hijacks := w.(http.Hijacker); hijacks {
-			return reflect.TypeOf(w).String() == "*http.response"
+		if t, ok := w.(T); ok {
+			return t, true
 		}
-		within, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return false
+		outer, wraps := w.(interface{ Unwrap() http.ResponseWriter })
+		if !wraps {
+			break
 		}
-		w = within.Unwrap()
+		w = outer.Unwrap()
 	}
-	return false
+	return t, false
 }

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"container/list"
+	"maps"
 	"slices"
 	"time"
 )
@@ -10,6 +11,7 @@ import (
 type userRoll struct {
 	users  map[string]*user
 	locked map[string]time.Time // until when
+	swept  int                  // how many were locked out when those were last forgotten of whom that is over
 }
 
 // ofUser is what an Outbox knows of its user.
@@ -89,10 +91,9 @@ func (u *userRoll) lockedOut(id string) bool {
 // lock locks a user out, and forgets of whom that is over.
 func (u *userRoll) lock(id string, until time.Time) {
 	now := time.Now()
-	for other, end := range u.locked {
-		if !now.Before(end) {
-			delete(u.locked, other)
-		}
+	if len(u.locked) >= 2*u.swept { // not for each of many
+		maps.DeleteFunc(u.locked, func(_ string, end time.Time) bool { return !now.Before(end) })
+		u.swept = len(u.locked)
 	}
 	if u.locked == nil {
 		u.locked = map[string]time.Time{}

@@ -28,10 +28,10 @@ type sink interface {
 	write(b *actors.Batch) (pending bool, err error)
 	// ping sends one, or begins to. An error means that the connection is broken; one that is known later is told to the Conn.
 	ping() error
-	// patience is how long a ping may be unanswered.
-	patience() time.Duration
-	// vitals is what the kernel knows about the peer.
-	vitals() actors.Vitals
+	// Wait is how long a ping may be unanswered.
+	Wait() time.Duration
+	// Vitals is what the kernel knows about the peer.
+	Vitals() actors.Vitals
 	// goodbye sends a close frame, the last thing that is sent.
 	goodbye(code uint16, text string)
 }
@@ -211,11 +211,7 @@ func (c *connection) abort() {
 // stop is the way out of every end. One that came without notice, by a crash or with the tree, tells the peer why, and
 // gives it a moment to read that.
 func (c *connection) stop() {
-	for _, t := range []*time.Timer{c.life.timer, c.limit} {
-		if t != nil {
-			t.Stop()
-		}
-	}
+	actors.StopTimers(c.life.timer, c.limit)
 	if c.over {
 		return
 	}

@@ -47,7 +47,7 @@ type Conn struct {
 	handle func(binary bool, data []byte) error // a message of the peer; may be nil
 }
 
-// ending is the end of a connection's actor.
+// ending is the end of a connection's actor, or of what was to have one.
 type ending struct {
 	mu   sync.Mutex
 	over bool
@@ -79,9 +79,13 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 	}
 	upgraded := false
 	defer func() {
-		if !upgraded && c.wire != nil { // the writer may be the user's, and panic
+		if upgraded {
+			return
+		}
+		if c.wire != nil { // the writer may be the user's, and panic
 			_ = c.wire.Conn.Close()
 		}
+		c.ended() // for who has had it from enter
 	}()
 	c.upgrade.Add(1)
 	defer c.upgrade.Done()
@@ -148,7 +152,7 @@ func (c *Conn) Actor() actor.Actor {
 // StartWriting lets frames go out and pings begin. What was sent before has waited in the outbox.
 func (c *Conn) StartWriting() { c.box.PostUserMessage(start{}) }
 
-// Done is closed when the connection's actor has ended.
+// Done is closed when the connection's actor has ended, or there will be none.
 func (c *Conn) Done() <-chan struct{} {
 	c.end.mu.Lock()
 	defer c.end.mu.Unlock()

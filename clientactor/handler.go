@@ -3,6 +3,7 @@ package clientactor
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/wskit/wskit/actors"
 )
@@ -62,7 +63,7 @@ func (c *Conn) fault(op string, err error) {
 func (c *Conn) handled() {
 	c.heard() // what has come meanwhile has had to wait
 	if c.rare != nil && c.rare.meter != nil {
-		c.rare.meter.handled()
+		c.rare.meter.ready = time.Now()
 	}
 	c.box.EndMessage()
 }

@@ -37,27 +37,13 @@ func (g ginWriter) WriteHeaderNow() {
 // refuse it in its own words.
 func (h *hijackWriter) wrap() http.ResponseWriter {
 	w := h.ResponseWriter
-	if !canHijack(w) {
+	if _, can := actors.Within[http.Hijacker](w); !can {
 		return w
 	}
 	if _, gin := w.(interface{ WriteHeaderNow() }); gin {
 		return ginWriter{h}
 	}
 	return h
-}
-
-func canHijack(w http.ResponseWriter) bool {
-	for w != nil {
-		switch t := w.(type) {
-		case http.Hijacker:
-			return true
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = t.Unwrap()
-		default:
-			return false
-		}
-	}
-	return false
 }
 
 func (h *hijackWriter) Unwrap() http.ResponseWriter { return h.ResponseWriter }
@@ -78,7 +64,7 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	wire := &h.conn.own
 	h.conn.wire = wire
-	wire.attach(conn, nil, h.conn.cfg.WriteWait, h.conn.wrote)
+	wire.attach(conn, h.conn.cfg.WriteWait, h.conn.wrote)
 	wire.limit = h.conn.cfg.MaxMessageSize
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // frames that came along with the request
 	wire.came = bytes.Clone(early)

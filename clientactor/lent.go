@@ -142,12 +142,12 @@ func (l *lent) slack(most int64) time.Duration {
 	return time.Duration(min(l.sent.Load()-l.arrived.Load(), most)) * time.Second / leastRate
 }
 
-// patience implements sink.
-func (l *lent) patience() time.Duration { return l.wait + l.slack(maxHeld) }
+// Wait implements sink.
+func (l *lent) Wait() time.Duration { return l.wait + l.slack(maxHeld) }
 
 // ping implements sink. A deadline that passed while the ping is written would end the connection, one that passes later does not.
 func (l *lent) ping() error {
-	before, patience := l.sent.Load(), max(l.patience(), maxControlWrite+time.Second)
+	before, patience := l.sent.Load(), max(l.Wait(), maxControlWrite+time.Second)
 	l.own(alone, func() error {
 		ctx, cancel := context.WithTimeout(l.ctx, patience)
 		defer cancel()
@@ -164,8 +164,8 @@ func (l *lent) ping() error {
 	return nil
 }
 
-// vitals implements sink: nothing is known.
-func (l *lent) vitals() actors.Vitals { return actors.Vitals{} }
+// Vitals implements sink: nothing is known.
+func (l *lent) Vitals() actors.Vitals { return actors.Vitals{} }
 
 func (l *lent) goodbye(code uint16, text string) {
 	l.own(alone, func() error { return l.ws.Close(websocket.StatusCode(code), actors.CloseText(text)) }, func(error) {})

@@ -78,36 +78,36 @@ func (c *connection) tick(ctx actor.Context) {
 	if l.awaiting && c.shown(now) {
 		l.awaiting = false
 	}
-	switch limit := c.sink().patience(); {
+	switch limit := c.sink().Wait(); {
 	case l.awaiting && since >= limit:
 		c.fail(actors.ReasonPing)
 	case l.awaiting:
-		c.tickAfter(now, lookAfter(since, limit))
+		c.tickIn(lookAfter(since, limit))
 	case since < c.cfg.PingInterval:
-		c.tickAfter(now, c.cfg.PingInterval-since)
+		c.tickIn(c.cfg.PingInterval - since)
 	case c.pending: // a ping would wait behind that, and is not needed: a write that does not get on is given up
-		c.tickAfter(now, min(c.cfg.PingInterval, c.cfg.WriteWait)/2)
+		c.tickIn(min(c.cfg.PingInterval, c.cfg.WriteWait) / 2)
 	default:
 		c.ping(now)
 	}
 }
 
 func (c *connection) ping(now time.Time) {
-	c.life.before = c.sink().vitals()
+	c.life.before = c.sink().Vitals()
 	c.alive.Store(false)
 	c.life.awaiting, c.life.pinged = true, now
 	if err := c.sink().ping(); err != nil {
 		c.fail(actors.ReasonWrite)
 		return
 	}
-	c.tickAfter(now, min(c.cfg.PingInterval, lookAfter(0, c.cfg.WriteWait)))
+	c.tickIn(min(c.cfg.PingInterval, lookAfter(0, c.cfg.WriteWait)))
 }
 
 // shown reports whether there has been a sign of life since the last ping, or reason not to expect one: nobody reads, and so
 // sees none, or what is read has to wait, or this process itself stood still.
 func (c *connection) shown(now time.Time) bool {
 	return c.alive.Load() || !c.reading.Load() || c.box.Engaged() || c.pending ||
-		actors.StoodStill(c.life.due, now, c.cfg.WriteWait) || c.sink().vitals().MovedSince(c.life.before)
+		actors.StoodStill(c.life.due, now, c.cfg.WriteWait) || c.sink().Vitals().MovedSince(c.life.before)
 }
 
 // lookAfter is how long to wait for the next look at whether a ping is answered. There are several, since a process that
@@ -119,9 +119,4 @@ func lookAfter(since, wait time.Duration) time.Duration {
 		}
 	}
 	return 0
-}
-
-func (c *connection) tickAfter(now time.Time, d time.Duration) {
-	c.life.due = now.Add(d)
-	c.life.timer.Reset(d)
 }

@@ -60,6 +60,3 @@ func (c *Conn) abide() bool {
 	}
 	return true
 }
-
-// handled is for when a message is done with.
-func (m *meter) handled() { m.ready = time.Now() }

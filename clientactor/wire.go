@@ -16,13 +16,13 @@ type wire struct {
 	input
 }
 
-// attach is called once, before the wire is used; early is what the peer has sent already.
-func (w *wire) attach(conn net.Conn, early []byte, wait time.Duration, written func(error)) {
+// attach is called once, before the wire is used.
+func (w *wire) attach(conn net.Conn, wait time.Duration, written func(error)) {
 	if w.encode == nil {
 		w.encode = (*actors.Frame).WebSocket
 	}
 	w.Attach(conn, wait, written)
-	w.fill, w.came = w.tryFill, early
+	w.fill = w.tryFill
 }
 
 // compress has messages compressed and decompressed, as the client has agreed to.
@@ -55,10 +55,6 @@ func (w *wire) write(b *actors.Batch) (pending bool, err error) { return w.Send(
 func (w *wire) control(frame []byte) error { return w.Control(frame, frame[0]&0x0f == opClose) }
 
 func (w *wire) ping() error { return w.Control(pingFrame, false) }
-
-func (w *wire) vitals() actors.Vitals { return w.Vitals() }
-
-func (w *wire) patience() time.Duration { return w.Wait() }
 
 func (w *wire) goodbye(code uint16, text string) { _ = w.control(actors.CloseFrame(code, text)) }
 

@@ -33,7 +33,8 @@ type testWire struct {
 func newTestWire(conn net.Conn, wait time.Duration) testWire {
 	results := make(chan error, 64)
 	w := testWire{new(wire), results}
-	w.attach(conn, nil, wait, func(err error) { results <- err })
+	w.encode = (*actors.Frame).WebSocket
+	w.attach(conn, wait, func(err error) { results <- err })
 	return w
 }
 
@@ -234,7 +235,8 @@ func BenchmarkWireBatchOf64(b *testing.B) {
 	defer conn.Close()
 	results := make(chan error, 1)
 	w := new(wire)
-	w.attach(conn, nil, time.Second, func(err error) { results <- err })
+	w.encode = (*actors.Frame).WebSocket
+	w.attach(conn, time.Second, func(err error) { results <- err })
 	frames := batch(bytes.Split(bytes.Repeat([]byte("0123456789abcdef"), 64), []byte("f"))[:64]...)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -113,11 +113,7 @@ func (o *orders) receive(ctx actor.Context, m any) {
 
 // stop ends the timers.
 func (o *orders) stop() {
-	for _, t := range []*time.Timer{o.retry, o.reply} {
-		if t != nil {
-			t.Stop()
-		}
-	}
+	actors.StopTimers(o.retry, o.reply)
 }
 
 // disconnect is for an order of this hub's own program.

@@ -15,7 +15,7 @@ type silent struct{}
 
 func (a *redisActor) announce(m *actors.Announce) {
 	if a.drain != nil {
-		answerCaller(m.Reply, actors.ErrHubStopped)
+		notify(m.Reply, actors.ErrHubStopped)
 		return
 	}
 	e := &entry{frame: actors.NewFrame(m.Payload), at: time.Now()}
@@ -43,7 +43,7 @@ func (a *redisActor) hush(before time.Time, err error) {
 func (a *redisActor) announcedAs(e *entry, err error) {
 	if i := slices.Index(a.announced, e); i >= 0 {
 		a.announced = slices.Delete(a.announced, i, i+1)
-		answerCaller(e.caller.reply, err)
+		notify(e.caller.reply, err)
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *caller) place(err error) {
 
 func (c *caller) turn() {
 	if c.left.Add(-1) == 0 {
-		answerCaller(c.reply, cmp.Or(c.placed, c.answered))
+		notify(c.reply, cmp.Or(c.placed, c.answered))
 	}
 }
 
@@ -48,11 +48,11 @@ const doubtAfter = 300 * time.Millisecond
 func (a *redisActor) publish(m *actors.Publish) {
 	switch {
 	case a.drain != nil:
-		answerCaller(m.Reply, actors.ErrHubStopped)
+		notify(m.Reply, actors.ErrHubStopped)
 		return
 	case a.gate.full():
 		a.gate.timedOut()
-		answerCaller(m.Reply, actors.ErrTimeout)
+		notify(m.Reply, actors.ErrTimeout)
 		return
 	}
 	t := a.topicOf(m.Topic)
@@ -171,18 +171,9 @@ func (a *redisActor) doubtful(last uint64) {
 	a.doubt = nil
 	id := a.ledger.Doubtful()
 	if id > 0 && id <= last {
-		a.link.doubt()
+		a.link.tell(&doubt{})
 	}
 	if id > 0 {
 		a.armDoubt()
-	}
-}
-
-func answerCaller(reply chan<- error, err error) {
-	if reply != nil {
-		select {
-		case reply <- err:
-		default: // it was to have room
-		}
 	}
 }

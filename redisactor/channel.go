@@ -26,5 +26,3 @@ func topicChannel(hub, topic string) string {
 	}
 	return hub + ":" + topic
 }
-
-func controlChannel(hub string) string { return hub + controlSuffix }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestNoTwoTopicsHaveOneChannelAndNoneHasTheControlChannel(t *testing.T) {
-	channels := map[string]string{controlChannel("c"): "what hubs tell each other"}
+	channels := map[string]string{"c" + controlSuffix: "what hubs tell each other"}
 	for topic, want := range map[string]string{
 		"":                                  "c",
 		"room":                              "c:room",

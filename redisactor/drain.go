@@ -13,7 +13,7 @@ const lingerFor = 100 * time.Millisecond
 // startDrain is for when the hub stops: no more is taken, and what was published is seen through.
 func (a *redisActor) startDrain(m *actors.Drain) {
 	if a.drained {
-		done(m)
+		notify(m.Done, struct{}{})
 		return
 	}
 	a.drain = m
@@ -57,14 +57,13 @@ func (a *redisActor) finish() {
 	a.leave()
 	a.gate.force() // had the gate stopped meanwhile
 	a.stopTimers()
-	done(a.drain)
+	notify(a.drain.Done, struct{}{})
 }
 
-func done(m *actors.Drain) {
-	if m.Done != nil {
-		select {
-		case m.Done <- struct{}{}:
-		default: // it was to have room
-		}
+// notify sends v, if anybody wants it.
+func notify[T any](to chan<- T, v T) {
+	select {
+	case to <- v:
+	default: // it was to have room; nil has none
 	}
 }

@@ -147,20 +147,14 @@ func (l *link) forget() {
 }
 
 func (l *link) join(subs ...*subscription) {
-	l.mu.Lock()
-	for _, s := range subs {
+	l.change(subs, func(s *subscription) {
 		l.members[s.member]++
 		l.by[s.channel] = append(slices.Clone(l.by[s.channel]), s)
-		l.changed[s.channel] = struct{}{}
-	}
-	l.mu.Unlock()
-	l.look()
+	})
 }
 
 func (l *link) leave(subs ...*subscription) {
-	l.mu.Lock()
-	for _, s := range subs {
-		l.changed[s.channel] = struct{}{}
+	l.change(subs, func(s *subscription) {
 		rest := slices.DeleteFunc(slices.Clone(l.by[s.channel]), func(o *subscription) bool { return o == s })
 		if len(rest) > 0 {
 			l.by[s.channel] = rest
@@ -170,19 +164,18 @@ func (l *link) leave(subs ...*subscription) {
 		if l.members[s.member]--; l.members[s.member] == 0 {
 			delete(l.members, s.member)
 		}
+	})
+}
+
+// change calls how, with the lock held, for each of subs, and has the subscriber look at them again.
+func (l *link) change(subs []*subscription, how func(*subscription)) {
+	l.mu.Lock()
+	for _, s := range subs {
+		how(s)
+		l.changed[s.channel] = struct{}{}
 	}
 	if len(l.members) == 0 {
 		l.forget() // maps keep the room of their busiest hour
-	}
-	l.mu.Unlock()
-	l.look()
-}
-
-// renew has the subscriber look at these again.
-func (l *link) renew(subs ...*subscription) {
-	l.mu.Lock()
-	for _, s := range subs {
-		l.changed[s.channel] = struct{}{}
 	}
 	l.mu.Unlock()
 	l.look()
@@ -193,12 +186,6 @@ func (l *link) listeners(channel string) []*subscription {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.by[channel]
-}
-
-func (l *link) empty() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.members) == 0
 }
 
 // all returns every member.
@@ -256,28 +243,26 @@ func (l *link) round() { l.numbers.Store((l.numbers.Load()>>roundBits + 1) << ro
 
 // look asks the subscriber to compare what it does with what has changed. One such message in its mailbox is enough; if
 // it does not run yet, it looks when it starts.
-func (l *link) look() { l.tell(&look{}, &l.looking) }
+func (l *link) look() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subscriber != nil && !l.looking.Swap(true) {
+		l.system.Root.Send(l.subscriber, &look{})
+	}
+}
 
 // alive tells a subscriber that waits that Redis has executed a command begun after since.
 func (l *link) alive(since time.Time) {
 	if l.resting.Load() {
-		l.tell(&alive{since}, nil)
+		l.tell(&alive{since})
 	}
 }
 
-// doubt has the subscriber find out whether what was published has an echo still to come.
-func (l *link) doubt() { l.tell(&doubt{}, nil) }
-
-// apart tells the subscriber that on this connection it has not.
-func (l *link) apart(epoch uint64) { l.tell(&apart{epoch}, nil) }
-
-// together tells it that echoes come again.
-func (l *link) together() { l.tell(&together{}, nil) }
-
-func (l *link) tell(message any, once *atomic.Bool) {
+// tell tells the subscriber, if it runs.
+func (l *link) tell(message any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.subscriber != nil && (once == nil || !once.Swap(true)) {
+	if l.subscriber != nil {
 		l.system.Root.Send(l.subscriber, message)
 	}
 }

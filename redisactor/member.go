@@ -25,6 +25,7 @@ type member struct {
 	send func(to *actor.PID, message any)
 
 	epoch   uint64      // the last connection that served it; the subscriber's alone
+	pinged  uint64      // the last PING or SUBSCRIBE that serve told it of; likewise
 	curious atomic.Bool // it wants to know of PINGs
 
 	mu      sync.Mutex

@@ -71,7 +71,7 @@ type books struct {
 
 	own    *topic            // the hub itself
 	topics map[string]*topic // that somebody is in, or was within the linger
-	idle   list.List         // of idling: those that nobody is in any more, in that order
+	idle   list.List         // those that nobody is in any more, in that order
 
 	control    string        // the channel of what hubs tell each other
 	controlSub *subscription // nil while there is no member
@@ -93,7 +93,7 @@ type books struct {
 func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
 	b := &books{
 		client: client, hub: hub, runner: actors.NewRunner(1, true), ledger: newLedger(),
-		own: &topic{origin: &origin{channel: channel}, members: true}, topics: make(map[string]*topic), control: controlChannel(channel),
+		own: &topic{origin: &origin{channel: channel}, members: true}, topics: make(map[string]*topic), control: channel + controlSuffix,
 	}
 	b.gate.hub = hub
 	return b
@@ -224,11 +224,7 @@ func (a *redisActor) start() {
 		a.gap(errRestarted)
 	}
 	if a.member != nil {
-		subs := a.subscriptions()
-		for _, s := range subs {
-			s.told.Store(0)
-		}
-		a.link.renew(subs...)
+		a.link.change(a.subscriptions(), func(s *subscription) { s.told.Store(0) })
 	}
 	a.gate.attended()
 	a.sendOff()
@@ -255,11 +251,7 @@ func (a *redisActor) stop() {
 }
 
 func (a *redisActor) stopTimers() {
-	for _, t := range []*time.Timer{a.overdue, a.doubt, a.silence, a.lingers, a.draining, a.lingering} {
-		if t != nil {
-			t.Stop()
-		}
-	}
+	actors.StopTimers(a.overdue, a.doubt, a.silence, a.lingers, a.draining, a.lingering)
 }
 
 // message takes what Redis sent. The member's credit goes back when the gate has answered, or now.
@@ -410,23 +402,23 @@ func (a *redisActor) missed(n int) {
 
 // ponged delivers what a PING's answer has shown to have no echo.
 func (a *redisActor) ponged(n, epoch uint64) {
-	list, apart := a.ledger.Ponged(n, epoch)
+	list, missing := a.ledger.Ponged(n, epoch)
 	for _, e := range list {
 		a.deliverOwn(e)
 	}
-	if !apart {
+	if !missing {
 		return
 	}
 	if !a.apart {
 		a.apart = true
 		a.gap(errApart)
 	}
-	a.link.apart(epoch)
+	a.link.tell(&apart{epoch})
 }
 
 func (a *redisActor) together() {
 	a.apart = false
-	a.link.together()
+	a.link.tell(&together{})
 	if a.confirmed(a.own) {
 		a.well()
 	}

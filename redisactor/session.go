@@ -122,6 +122,9 @@ var base = time.Now()
 
 func sinceBase() int64 { return int64(time.Since(base)) }
 
+// of is whose word a message is that embeds it, or whose time has come.
+func (s *session) of() *session { return s }
+
 // open connects and subscribes to channels, in the background.
 func open(l *link, epoch uint64, to *actor.PID, channels []string) *session {
 	s := &session{link: l, epoch: epoch, to: to, wake: make(chan struct{}, 1)}

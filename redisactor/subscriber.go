@@ -87,7 +87,7 @@ type (
 	// subscribing: the SUBSCRIBE that asks has the number n.
 	subscribing struct {
 		*subscription
-		epoch, n uint64
+		n uint64
 	}
 	// confirmed: Redis has confirmed it.
 	confirmed struct {
@@ -124,6 +124,9 @@ func newSubscriber(l *link) *actor.Props {
 
 func (s *subscriber) Receive(ctx actor.Context) {
 	defer actors.Trace(ctx.Self().Id)
+	if m, ok := ctx.Message().(interface{ of() *session }); ok && m.of() != s.session {
+		return // of one that was given up
+	}
 	switch m := ctx.Message().(type) {
 	case *look:
 		s.link.looking.Store(false)
@@ -137,36 +140,22 @@ func (s *subscriber) Receive(ctx actor.Context) {
 			s.revive()
 		}
 	case *connected:
-		if m.session == s.session {
-			s.up = true
-			s.revive()
-			s.look()
-			s.ping()
-		}
+		s.up = true
+		s.revive()
+		s.look()
+		s.ping()
 	case *subscribed:
-		if m.session == s.session {
-			s.confirm(m.channel)
-		}
+		s.confirm(m.channel)
 	case *denied:
-		if m.session == s.session {
-			s.refuse(m.channels, m.err)
-		}
+		s.refuse(m.channels, m.err)
 	case *pong:
-		if m.session == s.session {
-			s.pong(m.n, m.err)
-		}
+		s.pong(m.n, m.err)
 	case *tick:
-		if m.session == s.session {
-			s.ping()
-		}
+		s.ping()
 	case *verdict:
-		if m.session == s.session {
-			s.judge(m)
-		}
+		s.judge(m)
 	case *broken:
-		if m.session == s.session {
-			s.fail(m.err)
-		}
+		s.fail(m.err)
 	case *rested:
 		if m.turn == s.turn {
 			s.early = false
@@ -179,14 +168,10 @@ func (s *subscriber) Receive(ctx actor.Context) {
 	case *apart:
 		s.renew(m.epoch)
 	case *renew:
-		if m.session == s.session {
-			s.end(errApart)
-			s.connect()
-		}
+		s.end(errApart)
+		s.connect()
 	case *allayed:
-		if m.session == s.session {
-			s.afterDoubt()
-		}
+		s.afterDoubt()
 	case *together:
 		s.renewals = 0
 	case *actors.Crash:
@@ -197,18 +182,14 @@ func (s *subscriber) Receive(ctx actor.Context) {
 	case *actor.Restarting, *actor.Stopping:
 		s.rest(0)
 		s.end(errCrashed)
-		for _, t := range []*time.Timer{s.again, s.later} {
-			if t != nil {
-				t.Stop()
-			}
-		}
+		actors.StopTimers(s.again, s.later)
 	}
 }
 
 // look makes the subscription what the members want it to be.
 func (s *subscriber) look() {
 	switch {
-	case s.link.empty():
+	case len(s.link.all()) == 0:
 		s.rest(0)
 		s.end(nil)
 		s.attempt = 0
@@ -234,10 +215,9 @@ func (s *subscriber) connect() {
 	refused := s.refused
 	s.refused = make(map[string]*refusal)
 	first := make([]string, 0, len(list))
-	served := newServing(s, epoch)
 	for _, w := range list {
 		for _, each := range w.subs {
-			served.serve(each, 0, n)
+			s.serve(each, epoch, 0, n)
 		}
 		if r := refused[w.channel]; r != nil {
 			r.until = time.Time{} // this may be another server, and we may be another user
@@ -279,14 +259,13 @@ func (s *subscriber) adjust() {
 			r.unsubscribe = append(r.unsubscribe, w.channel)
 		}
 	}
-	served := newServing(s, s.session.epoch)
 	for _, w := range list {
 		for _, each := range w.subs {
 			if each.epoch.Load() != s.session.epoch {
 				if r.ping == 0 {
 					r.ping, r.by = s.number()
 				}
-				served.serve(each, r.ping, r.ping)
+				s.serve(each, s.session.epoch, r.ping, r.ping)
 				s.waiting = append(s.waiting, each)
 			}
 		}
@@ -305,28 +284,17 @@ func (s *subscriber) adjust() {
 	s.later = s.after(gather, &gathered{})
 }
 
-// serving is one pass in which members come to be served.
-type serving struct {
-	*subscriber
-	epoch uint64
-	told  map[*member]bool
-}
-
-func newServing(s *subscriber, epoch uint64) serving {
-	return serving{s, epoch, make(map[*member]bool)}
-}
-
-// serve lets a hub have what comes on the connection for a subscription of its own after the answer to PING number from. n is the
+// serve lets a hub have what comes on that connection for a subscription of its own after the answer to PING number from. n is the
 // number of that PING, or else of the SUBSCRIBE.
-func (s serving) serve(to *subscription, from, n uint64) {
+func (s *subscriber) serve(to *subscription, epoch, from, n uint64) {
 	to.from.Store(from)
-	to.epoch.Store(s.epoch)
-	to.member.epoch = s.epoch
-	if !s.told[to.member] {
-		s.told[to.member] = true
+	to.epoch.Store(epoch)
+	to.member.epoch = epoch
+	if to.member.pinged != n { // not for another subscription already
+		to.member.pinged = n
 		s.send(to.member, &pinging{to.member, n})
 	}
-	to.post(&subscribing{to, s.epoch, n})
+	to.post(&subscribing{to, n})
 }
 
 // tell tells hubs that Redis has confirmed these subscriptions, if it has and they do not know.

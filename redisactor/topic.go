@@ -22,14 +22,9 @@ type topic struct {
 	name    string
 	members bool          // somebody is in it, by the word of callers
 	idle    *list.Element // among those nobody is in; nil: it is none
+	since   time.Time     // and since when it is that
 	sub     *subscription // nil: the hub does not want what others publish
 	on      uint64        // the connection on which Redis has confirmed that; 0: none
-}
-
-// idling is a topic that nobody is in since then.
-type idling struct {
-	*topic
-	since time.Time
 }
 
 // lingered, to itself from its timer: some topics have been without members for long enough.
@@ -65,10 +60,7 @@ func (a *redisActor) interest(m *actors.Interest) {
 			a.topics[m.Topic] = t
 		}
 		t.members = true
-		if t.idle != nil {
-			a.idle.Remove(t.idle)
-			t.idle = nil
-		}
+		a.stir(t)
 		if a.member != nil && t.sub == nil {
 			a.link.join(a.open(t))
 		}
@@ -76,8 +68,8 @@ func (a *redisActor) interest(m *actors.Interest) {
 	case t.sub == nil:
 		a.forget(t)
 	default:
-		t.members = false
-		t.idle = a.idle.PushBack(idling{t, time.Now()})
+		t.members, t.since = false, time.Now()
+		t.idle = a.idle.PushBack(t)
 		a.armLinger()
 	}
 }
@@ -98,12 +90,17 @@ func (a *redisActor) shut(t *topic) {
 	}
 	a.ledger.Keep(t.name, false)
 	delete(a.barred, t.channel)
+	a.stir(t)
+	if t != a.own && !t.members {
+		a.forget(t)
+	}
+}
+
+// stir takes a topic from among those nobody is in.
+func (a *redisActor) stir(t *topic) {
 	if t.idle != nil {
 		a.idle.Remove(t.idle)
 		t.idle = nil
-	}
-	if t != a.own && !t.members {
-		a.forget(t)
 	}
 }
 
@@ -116,8 +113,7 @@ func (a *redisActor) forget(t *topic) {
 // armLinger sets the timer for the topic that nobody has been in for longest, if it is not set.
 func (a *redisActor) armLinger() {
 	if first := a.idle.Front(); first != nil && a.lingers == nil {
-		due := first.Value.(idling).since.Add(lingerOn)
-		a.lingers = a.after(max(time.Until(due), lingerStep), &lingered{})
+		a.lingers = a.after(max(time.Until(first.Value.(*topic).since.Add(lingerOn)), lingerStep), &lingered{})
 	}
 }
 
@@ -125,8 +121,11 @@ func (a *redisActor) armLinger() {
 func (a *redisActor) lingered(now time.Time) {
 	a.lingers = nil
 	var left []*subscription
-	for first := a.idle.Front(); first != nil && now.Sub(first.Value.(idling).since) >= lingerOn; first = a.idle.Front() {
-		t := first.Value.(idling).topic
+	for first := a.idle.Front(); first != nil; first = a.idle.Front() {
+		t := first.Value.(*topic)
+		if now.Sub(t.since) < lingerOn {
+			break
+		}
 		left = append(left, t.sub)
 		a.shut(t)
 	}

@@ -69,11 +69,7 @@ func (s *stream) Receive(ctx actor.Context) {
 		s.mu.Lock()
 		s.over = true // the rest of what mu guards does not change any more
 		s.mu.Unlock()
-		for _, t := range []*time.Timer{s.limit, s.timer} {
-			if t != nil {
-				t.Stop()
-			}
-		}
+		actors.StopTimers(s.limit, s.timer)
 	case *actor.Stopped:
 		s.box.Discard()
 		s.attached = false

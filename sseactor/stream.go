@@ -98,17 +98,9 @@ func (s *Stream) Claim() error {
 
 // CanFlush reports whether w, or a writer that it wraps, can flush.
 func CanFlush(w http.ResponseWriter) bool {
-	for w != nil {
-		switch t := w.(type) {
-		case http.Flusher, interface{ FlushError() error }:
-			return true
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = t.Unwrap()
-		default:
-			return false
-		}
-	}
-	return false
+	_, old := actors.Within[http.Flusher](w)
+	_, can := actors.Within[interface{ FlushError() error }](w)
+	return old || can
 }
 
 // Refuse ends a stream that will not be served.

@@ -2,6 +2,7 @@ package contract_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -74,17 +75,41 @@ func TestAClientIsRegisteredBeforeItLearnsThatItIsConnected(t *testing.T) {
 	}
 }
 
-// An upgrade that fails after that leaves nobody behind.
-func TestAFailedUpgradeLeavesNobodyRegistered(t *testing.T) {
+// stopped counts who has let go of a context that never ends.
+type stopped struct {
+	context.Context
+	n chan struct{}
+}
+
+func (stopped) Done() <-chan struct{} { return make(chan struct{}) }
+func (s stopped) AfterFunc(func()) func() bool {
+	return func() bool {
+		s.n <- struct{}{}
+		return true
+	}
+}
+
+// An upgrade that fails after that leaves nobody behind: no member, no pump that OnConnect has begun, and nothing on the context.
+func TestAFailedUpgradeLeavesNobodyBehind(t *testing.T) {
 	asked, proceed := make(chan struct{}, 1), make(chan error, 1)
-	left := make(chan struct{})
-	hub := wstest.Run(t, wskit.WithOnConnect(func(wskit.Subscriber) {}), wskit.WithOnDisconnect(func(wskit.Subscriber) { close(left) }))
-	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Wrap: func(w http.ResponseWriter) http.ResponseWriter { return slowHijack{w, asked, proceed} }})
+	left, pumped, unwatched := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
+	hub := wstest.Run(t, wskit.WithOnDisconnect(func(wskit.Subscriber) { close(left) }), wskit.WithOnConnect(func(s wskit.Subscriber) {
+		go func() {
+			_ = s.(*wskit.Client).Serve()
+			close(pumped)
+		}()
+	}))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{
+		Wrap: func(w http.ResponseWriter) http.ResponseWriter { return slowHijack{w, asked, proceed} },
+		Ctx:  func(*http.Request) context.Context { return stopped{context.Background(), unwatched} },
+	})
 	answered := wstest.Begin(func() { srv.Handshake(t, wstest.Handshake{}) })
 	wstest.Receive(t, "the upgrade", asked)
 	hub.Count(t, 1)
 	proceed <- errors.New("no connection to be had")
 	hub.Count(t, 0)
 	wstest.Receive(t, "OnDisconnect", left)
+	wstest.Receive(t, "Serve returns", pumped)
+	wstest.Receive(t, "the context is let go of", unwatched)
 	<-answered
 }
