@@ -221,7 +221,7 @@ func TestALostSubscriptionSetsNoMoreFreeThanTheHubCanTake(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy.Mute(redistest.Subscribers)
-	want := numbered("m", 20_000)
+	want := numbered("m", 10_000)
 	for _, p := range want {
 		h.publish(p)
 	}
