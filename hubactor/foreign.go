@@ -32,6 +32,12 @@ type turns struct{ actors.Tempo }
 
 func (t *turns) Schedule(fn func()) { t.Tempo.Schedule(fn, false) }
 
+// share is how long a turn took, of so many messages that took that long. A batch may be all that the queue holds, and quick ones take
+// long together.
+func share(took time.Duration, messages int) time.Duration {
+	return took * actors.LeastTurn / time.Duration(max(messages, actors.LeastTurn))
+}
+
 // Throughput is how many batches are handed over before others have their turn.
 func (*turns) Throughput() int { return actors.Streams().Throughput() }
 
@@ -85,7 +91,7 @@ func (f *foreign) send(ctx actor.Context, b *actors.Batch) {
 			}
 		}
 	})
-	f.turns.Wrote(time.Since(began))
+	f.turns.Wrote(share(time.Since(began), b.Count))
 	for _, n := range episodes {
 		ctx.Send(ctx.Parent(), &actors.Overflowed{Subscriber: f.sub, Count: n})
 	}
