@@ -101,7 +101,11 @@ func (p *plan) estimate() (d time.Duration) {
 
 // estimate is how long a measurement takes, with its share of the session.
 func (sc *scenario) estimate(conns int) time.Duration {
-	batches := time.Duration(3 * sc.batch * conns) // with the warm-up
+	each := conns
+	if sc.body.topics {
+		each = topicMembers
+	}
+	batches := time.Duration(3 * sc.batch * each) // with the warm-up
 	return time.Second/2 + sc.time + time.Duration(conns)*time.Second/5000 + batches*5*time.Microsecond
 }
 

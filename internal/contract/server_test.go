@@ -392,10 +392,11 @@ func TestServeEndsWhenSomebodyElseEndsTheServer(t *testing.T) {
 		"Close":    (*http.Server).Close,
 	} {
 		t.Run(name, func(t *testing.T) {
-			hub := wskit.NewHub()
+			hub := wskit.NewHub(wskit.WithOnMessage(wstest.Echo))
 			srv := serveHub(t, wstest.TCP, hub, none)
 			b := srv.Open(t)
-			wstest.Eventually(t, "it is in", func() bool { return hub.SubscriberCount() == 1 })
+			b.Say(t, "are you there") // until it is, the connection is still the server's, which cuts it
+			b.Expect(t, "echo are you there")
 			if err := end(srv.http); err != nil {
 				t.Error(err)
 			}
