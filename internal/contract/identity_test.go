@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -283,7 +284,7 @@ func TestCloseWithTellsThePeerCodeAndReason(t *testing.T) {
 		hub := wstest.Run(t)
 		srv := wstest.Serve(t, hub.Hub, wstest.Serving{Kind: kind})
 		p, c := srv.Peer(t)
-		for _, code := range []int{-1, 0, 999, 1001, 1005, 1006, 1011, 2999, 5000, 65536 + 1000, 1 << 40} {
+		for _, code := range []int{-1, 0, 999, 1001, 1005, 1006, 1011, 2999, 5000, 65536 + 1000, math.MaxInt} {
 			is(t, c.CloseWith(code, ""), wskit.ErrInvalidArgument)
 		}
 		is(t, c.CloseWith(1000, "\xc3"), wskit.ErrInvalidArgument)
