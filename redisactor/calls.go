@@ -124,6 +124,9 @@ func (a *redisActor) hangUp(before time.Time, err error) (unanswered bool) {
 }
 
 func (a *redisActor) answered(results []result) {
+	// Of PINGs that were sent while nothing was in the ledger this hub was not told, and their answers may be long in coming: none of
+	// those sent by now is behind what is answered.
+	a.ledger.Pinged(a.link.numbers.Load())
 	late := false
 	for _, r := range results {
 		if r.entry.account == nil {
