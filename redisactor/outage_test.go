@@ -328,12 +328,12 @@ func TestCrashesCostNoMessage(t *testing.T) {
 					}
 				}
 				sent := stopA()
-				a.getsOnce(5*time.Second, sent)
+				a.getsOnce(20*time.Second, sent)
 				if twice := b.wrong(sent, func(n int) bool { return n > 1 }); twice != "" {
 					t.Errorf("b got more than once: %s", twice)
 				}
 				if name == "redis" {
-					b.getsOnce(5*time.Second, sent)
+					b.getsOnce(20*time.Second, sent)
 				}
 				heardOf(t, a, b, 5*time.Second)
 				heardOf(t, b, a, 5*time.Second)
@@ -347,14 +347,14 @@ func TestACrashOfTheRedisActorLosesNoMessageOfOthers(t *testing.T) {
 		a, b := newHub(t, srv.Client(t), "others"), newHub(t, srv.Client(t), "others")
 		a.subscribe()
 		b.subscribe()
-		stop := load(t, b, "b", 100*time.Microsecond)
+		stop := load(t, b, "b", 300*time.Microsecond)
 		for range 5 {
 			n := a.subscriptions()
 			a.send(&actors.Crash{Reason: "test"})
 			a.resubscribed(n, 5*time.Second)
 		}
 		sent := stop()
-		a.getsOnce(5*time.Second, sent)
-		b.getsOnce(5*time.Second, sent)
+		a.getsOnce(20*time.Second, sent)
+		b.getsOnce(20*time.Second, sent)
 	})
 }
