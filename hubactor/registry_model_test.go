@@ -239,7 +239,10 @@ func (m *registryModel) waitFor(s *modelled) {
 	}
 }
 
-func (m *registryModel) until(what string, ok func() bool) bool {
+func (m *registryModel) until(what string, ok func() bool) bool { return until(m.rt, what, ok) }
+
+// until waits for ok; what says what is wrong if that takes too long, "" that the caller will.
+func until(rt *rapid.T, what string, ok func() bool) bool {
 	limit := time.NewTimer(10 * time.Second)
 	defer limit.Stop()
 	tick := time.NewTicker(100 * time.Microsecond)
@@ -249,7 +252,7 @@ func (m *registryModel) until(what string, ok func() bool) bool {
 		case <-tick.C:
 		case <-limit.C:
 			if what != "" {
-				m.rt.Fatalf("not within 10 s: %s", what)
+				rt.Fatalf("not within 10 s: %s", what)
 			}
 			return false
 		}

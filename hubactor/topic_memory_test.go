@@ -12,19 +12,11 @@ import (
 // bytesPerMembership is the most of heap that a membership may cost, the topic included.
 const bytesPerMembership = 100
 
-func TestAMembershipCostsAtMost100BytesOfHeap(t *testing.T) {
-	const members = 100_000
-	h := spawn(t, hubactor.Config{})
-	marks := newSub()
+// settledHeap returns what measures the heap when the registry has come to all that was admitted before.
+func (h *hub) settledHeap(t *testing.T) func() int64 {
+	marks, settled := newSub(), 0
 	h.admit(&actors.Register{Subscriber: marks, Topics: []string{"marks"}})
-	all := make([]*conn, members)
-	for i := range all {
-		all[i] = &conn{box: actors.NewOutbox(1)}
-		all[i].box.SetHome(h.link, all[i])
-		h.admit(&actors.Register{Subscriber: all[i]})
-	}
-	settled := 0
-	heap := func() int64 {
+	return func() int64 {
 		h.admit(&actors.Broadcast{Frame: actors.NewFrame([]byte("mark")), Topic: "marks"})
 		settled++
 		marks.got.await(t, settled)
@@ -33,6 +25,18 @@ func TestAMembershipCostsAtMost100BytesOfHeap(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
+	}
+}
+
+func TestAMembershipCostsAtMost100BytesOfHeap(t *testing.T) {
+	const members = 100_000
+	h := spawn(t, hubactor.Config{})
+	heap := h.settledHeap(t)
+	all := make([]*conn, members)
+	for i := range all {
+		all[i] = &conn{box: actors.NewOutbox(1)}
+		all[i].box.SetHome(h.link, all[i])
+		h.admit(&actors.Register{Subscriber: all[i]})
 	}
 	for _, topics := range []int{1, 10_000} {
 		name := func(i int) string { return fmt.Sprint("room:", i%topics) }
@@ -59,24 +63,16 @@ func TestAMembershipCostsAtMost100BytesOfHeap(t *testing.T) {
 // Who has gone is no member of a topic that others are in: neither it nor its place is kept.
 func TestATopicKeepsNothingOfThoseWhoHaveGone(t *testing.T) {
 	h := spawn(t, hubactor.Config{})
-	marks := newSub()
-	h.admit(&actors.Register{Subscriber: marks, Topics: []string{"room"}})
-	visits := 0
-	visit := func(n int) uint64 {
+	h.admit(&actors.Register{Subscriber: newSub(), Topics: []string{"room"}})
+	heap := h.settledHeap(t)
+	visit := func(n int) int64 {
 		for range n {
 			c := &conn{box: actors.NewOutbox(1)}
 			c.box.SetHome(h.link, c)
 			h.admit(&actors.Register{Subscriber: c, Topics: []string{"room"}})
 			c.Close()
 		}
-		h.admit(&actors.Broadcast{Frame: actors.NewFrame([]byte("mark")), Topic: "room"})
-		visits++
-		marks.got.await(t, visits)
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return heap()
 	}
 	before := visit(100)
 	if after := visit(10_000); after > before+512<<10 {

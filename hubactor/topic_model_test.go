@@ -393,22 +393,7 @@ func (m *topicsModel) waitFor(p *peer) {
 	}
 }
 
-func (m *topicsModel) until(what string, ok func() bool) {
-	limit := time.NewTimer(10 * time.Second)
-	defer limit.Stop()
-	tick := time.NewTicker(100 * time.Microsecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			if what != "" {
-				m.rt.Fatalf("not within 10 s: %s", what)
-			}
-			return
-		}
-	}
-}
+func (m *topicsModel) until(what string, ok func() bool) { until(m.rt, what, ok) }
 
 func (m *topicsModel) checkCounts() {
 	for _, h := range m.sides {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -17,19 +16,7 @@ import (
 // crashes. When all have gone, nothing is left of the topics: in no roll, in no outbox, and not on the heap.
 func TestNothingIsLeftOfTopicsWhenAllHaveGone(t *testing.T) {
 	h := spawn(t, hubactor.Config{MaxTopics: 100})
-	marks := newSub()
-	h.admit(&actors.Register{Subscriber: marks, Topics: []string{"marks"}})
-	settled := 0
-	heap := func() int64 {
-		h.admit(&actors.Broadcast{Frame: actors.NewFrame([]byte("mark")), Topic: "marks"})
-		settled++
-		marks.got.await(t, settled)
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
+	heap := h.settledHeap(t)
 	const crowd, topics = 400, 300
 	all := make([]*counter, crowd) // which keep what they have
 	for i := range all {
