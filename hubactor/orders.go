@@ -138,11 +138,12 @@ func (o *orders) disconnect(ctx actor.Context, m *actors.DisconnectUser) {
 	o.announce(ctx, []*order{each}, func(err error) { answer(m.Reply, actors.UserDisconnected{Count: count, Err: err}) })
 }
 
-// execute ends the user's connections that were there when the order was given, and says how many it were. Another hub's order looks
-// younger than it is by the time that it travelled: who came meanwhile is ended too, and not one too few.
+// execute ends the user's connections that were there when the order was given, or came while the user was to be kept out, and says
+// how many it were. Another hub's order looks younger than it is by the time that it travelled: who came meanwhile is ended too, and not
+// one too few.
 func (o *orders) execute(each *order) int {
 	age := time.Since(each.at)
-	return o.link.Roll.Disconnect(each.user, age, each.lockout-age,
+	return o.link.Roll.Disconnect(each.user, max(age-each.lockout, 0), each.lockout-age,
 		&actors.Close{Reason: actors.ReasonDisconnected, Code: each.code, Text: each.text})
 }
 

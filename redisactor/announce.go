@@ -10,6 +10,19 @@ import (
 // What hubs tell each other travels on a channel of its own, through the same publisher as messages. It passes neither Gate nor
 // ledger: whoever announces something knows it again.
 
+// heed has the hub listen to that from when it has a user, or has announced something: what there is concerns users alone, and what was
+// announced before others announce again to who begins to listen.
+func (a *redisActor) heed() {
+	if a.heeds {
+		return
+	}
+	a.heeds = true
+	if a.member != nil {
+		a.controlSub = &subscription{member: a.member, channel: a.control}
+		a.link.join(a.controlSub)
+	}
+}
+
 // silent, to itself from its timer: the oldest announcement has not been answered for long enough.
 type silent struct{}
 
@@ -18,6 +31,7 @@ func (a *redisActor) announce(m *actors.Announce) {
 		notify(m.Reply, actors.ErrHubStopped)
 		return
 	}
+	a.heed()
 	e := &entry{frame: actors.NewFrame(m.Payload), at: time.Now()}
 	e.caller.reply = m.Reply
 	a.announced = append(a.announced, e)

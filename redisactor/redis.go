@@ -74,7 +74,8 @@ type books struct {
 	idle   list.List         // those that nobody is in any more, in that order
 
 	control    string        // the channel of what hubs tell each other
-	controlSub *subscription // nil while there is no member
+	controlSub *subscription // nil while there is no member, or nothing that it would be for
+	heeds      bool          // there was: a user, or something to announce
 	announced  []*entry      // what was published there and is not answered
 
 	wanted int                 // Subscribes without Unsubscribe
@@ -292,7 +293,9 @@ func (a *redisActor) subscribe() {
 		return
 	}
 	a.member = newMember(a.self, a.hub.System.Root.Send)
-	a.controlSub = &subscription{member: a.member, channel: a.control}
+	if a.heeds {
+		a.controlSub = &subscription{member: a.member, channel: a.control}
+	}
 	a.open(a.own)
 	for _, t := range a.topics {
 		a.open(t)
@@ -303,7 +306,10 @@ func (a *redisActor) subscribe() {
 // subscriptions are all that the hub has.
 func (a *redisActor) subscriptions() []*subscription {
 	list := make([]*subscription, 0, len(a.topics)+2)
-	list = append(list, a.controlSub, a.own.sub)
+	if a.controlSub != nil {
+		list = append(list, a.controlSub)
+	}
+	list = append(list, a.own.sub)
 	for _, t := range a.topics {
 		list = append(list, t.sub)
 	}
@@ -327,8 +333,10 @@ func (a *redisActor) leave() {
 	a.link.leave(a.subscriptions()...)
 	a.member.leave()
 	a.flush()
-	a.controlSub.left = true
-	delete(a.barred, a.control)
+	if a.controlSub != nil {
+		a.controlSub.left = true
+		delete(a.barred, a.control)
+	}
 	for _, t := range a.topics {
 		a.shut(t)
 	}
@@ -394,7 +402,7 @@ func (a *redisActor) interrupt() {
 // missed is for when messages have come that this hub had no room for, its own among them.
 func (a *redisActor) missed(n int) {
 	a.flush()
-	if s := a.controlSub; s.told.Load() > a.ended { // and what other hubs told, perhaps
+	if s := a.controlSub; s != nil && s.told.Load() > a.ended { // and what other hubs told, perhaps
 		a.tellConnections(&actors.Announcing{})
 	}
 	a.gate.report(fmt.Errorf("%w: %d were left out, which came faster than this hub takes them", actors.ErrRedisGap, n))

@@ -60,6 +60,9 @@ func (a *redisActor) interest(m *actors.Interest) {
 			a.topics[m.Topic] = t
 		}
 		t.members = true
+		if _, own := actors.TopicUser(t.name); own {
+			a.heed()
+		}
 		a.stir(t)
 		if a.member != nil && t.sub == nil {
 			a.link.join(a.open(t))
