@@ -36,6 +36,7 @@ func (o *Outbox) take() *Batch {
 	if o.queue.Bytes <= maxGather || len(o.queue.Frames) == 1 {
 		b := o.queue
 		o.queue = nil
+		o.takeReplayed()
 		return b
 	}
 	n, size := 1, o.queue.Frames[0].Len()

@@ -60,6 +60,9 @@ func (o *Outbox) fits(b *Batch, f *Frame) bool {
 	if b != nil {
 		count, bytes = b.Count, b.Bytes
 	}
+	if o.rare != nil {
+		count, bytes = count-o.rare.replayed, bytes-o.rare.replayedBytes
+	}
 	return count+f.Count() <= int(o.maxFrames) && (o.maxBytes == 0 || bytes+f.Len() <= o.maxBytes)
 }
 

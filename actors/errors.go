@@ -20,6 +20,9 @@ var (
 	ErrLockedOut           = errors.New("wskit: the user is locked out")
 	ErrFlusherNotSupported = errors.New("wskit: http.Flusher not supported")
 	ErrRedisGap            = errors.New("wskit: redis subscription was interrupted, messages of other instances may be missing")
+	ErrNoHistory           = errors.New("wskit: the hub keeps no history")
+	ErrUnknownOutcome      = errors.New("wskit: nobody knows whether redis has taken the message")
+	ErrTooManyResumes      = errors.New("wskit: too many subscribers resume at a time")
 	ErrLocalOnly           = errors.New("wskit: delivered to this hub's own subscribers only")
 )
 

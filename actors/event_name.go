@@ -21,12 +21,36 @@ func (f *Frame) NamedSSE() []byte {
 			e.named.bytes = f.SSE()
 			return
 		}
-		event := make([]byte, 0, len("event: \n")+len(name)+sizeSSE(f.Payload()))
-		event = append(append(append(event, "event: "...), name...), '\n')
-		e.named.bytes = AppendSSE(event, f.Payload())
+		e.named.bytes = f.event(name)
 	})
 	return e.named.bytes
 }
+
+// event is the message as one event of that name ("": of none), with its position as id. What is no message is an event without data, which
+// changes the id that a client comes back with and nothing else, or a reset.
+func (f *Frame) event(name string) []byte {
+	at, payload := f.place(), f.Payload()
+	if at.reset != "" {
+		name, payload = ResetEvent, []byte(at.reset)
+	}
+	event := make([]byte, 0, len("event: \nid: \n")+len(name)+maxPosition+sizeSSE(payload))
+	if name != "" {
+		event = append(append(append(event, "event: "...), name...), '\n')
+	}
+	if at.Epoch != "" {
+		event = append(append(append(event, "id: "...), at.String()...), '\n')
+	}
+	if at.mark {
+		return append(event, '\n')
+	}
+	return AppendSSE(event, payload)
+}
+
+// ResetEvent is the name of the event that says that messages are missing; its data is the reason.
+const ResetEvent = "wskit.reset"
+
+// maxPosition is how many bytes a position takes, of an epoch of NewEpoch's.
+const maxPosition = 16 + 1 + 20
 
 // eventName is the string that the object in payload has as "type", as a browser's JSON.parse understands it: the name must be
 // exactly that, escaped or not, and of several the last one counts. "" if there is none that can be an event's name. Package

@@ -24,7 +24,8 @@ type Frame struct {
 // encodings are what not every frame is asked for.
 type encodings struct {
 	joined, deflated, sse, named shared
-	threshold                    int // of a bundle: what deflated was built for
+	threshold                    int    // of a bundle: what deflated was built for
+	at                           *place // in the log; nil: nowhere
 }
 
 // shared is an encoding that is built when it is first asked for.
@@ -130,7 +131,7 @@ func (f *Frame) SSE() []byte {
 	e := f.encodings()
 	e.sse.once.Do(func() {
 		if f.parts == nil {
-			e.sse.bytes = AppendSSE(nil, f.Payload())
+			e.sse.bytes = f.event("")
 		} else {
 			e.sse.bytes = f.join((*Frame).SSE)
 		}

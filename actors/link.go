@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -31,6 +32,45 @@ type Link struct {
 	MaxPerUser                           UserLimit
 	Lockout                              time.Duration // after DisconnectUser
 	Received                             *actor.PID    // gets what clients send; may be nil
+	History                              *History      // how much is kept of a topic, defaults included; nil: of none
+	Book                                 LogBook
+}
+
+// LogBook says where the log of a hub stands, by what its registry has sent out. It may be used from any goroutine.
+type LogBook struct {
+	mu       sync.Mutex
+	at       Position
+	resuming int
+}
+
+// At is where the log stands: what comes before has been handed to the Outboxes of those it is for.
+func (l *LogBook) At() Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at
+}
+
+// SetAt is the registry's.
+func (l *LogBook) SetAt(p Position) {
+	l.mu.Lock()
+	l.at = p
+	l.mu.Unlock()
+}
+
+// MaxResuming is how many subscribers may wait for Redis to go on from their cursor before others are told to come back later.
+const MaxResuming = 1 << 14
+
+// Resuming is how many do. SetResuming is the registry's.
+func (l *LogBook) Resuming() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.resuming
+}
+
+func (l *LogBook) SetResuming(n int) {
+	l.mu.Lock()
+	l.resuming = n
+	l.mu.Unlock()
 }
 
 // TopicLimit is how many topics one subscriber may be in.

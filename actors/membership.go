@@ -13,6 +13,8 @@ type rare struct {
 	quiet    func()        // to be called when the message that is being handled has been
 	ending   func(Reason)  // to be called when the end begins
 	closing  *Close        // what began it, if that has a code of its own
+
+	replayed, replayedBytes int // what of the log is queued beyond the bound, or was when the queue was last empty
 }
 
 // end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.

@@ -30,7 +30,8 @@ type (
 	Register struct {
 		Subscriber Subscriber
 		Topics     []string
-		Reserved   bool // a place was reserved on the Roll, which this registration takes
+		Cursor     Cursor // where it goes on, in a hub with History
+		Reserved   bool   // a place was reserved on the Roll, which this registration takes
 		entry
 	}
 	// Unregister takes Subscriber out and closes it. A Disconnected event follows, if it was a member.
@@ -52,21 +53,34 @@ type (
 		Reply      chan<- error
 		entry
 	}
-	// Broadcast sends a frame to every member of Topic but Except. The zero values mean everybody.
+	// Broadcast sends a frame to every member of Topic but Except. The zero values mean everybody. In a hub with History and without
+	// Redis it gets a position, and History says how much is kept of the topic, if not as much as of others; of two with one Key, which
+	// may be empty, in KeyLifetime only the first is sent.
 	Broadcast struct {
-		Frame  *Frame
-		Topic  string
-		Except Subscriber
+		Frame   *Frame
+		Topic   string
+		Except  Subscriber
+		Key     string
+		History *History
 		audience
 	}
 	// Publish does that in every hub on the same Redis channel; without Redis it is Broadcast.
 	// Reply, which may be nil, gets nil or the reason why it was delivered locally only, within 2 s and, if the hub takes it
-	// by then, when the frame has been admitted to the hub's Gate; ErrTimeout or ErrHubStopped: nobody gets it.
+	// by then, when the frame has been admitted to the hub's Gate; ErrTimeout or ErrHubStopped: nobody gets it. In a hub with History
+	// Key and History are as in a Broadcast, in all hubs on the channel; ErrUnknownOutcome: nobody knows whether anybody gets it.
 	Publish struct {
-		Frame  *Frame
-		Topic  string
-		Except Subscriber
-		Reply  chan<- error
+		Frame   *Frame
+		Topic   string
+		Except  Subscriber
+		Key     string
+		History *History
+		Reply   chan<- error
+	}
+	// Recall asks a hub with History for the last messages of Topic, Last of them at most: those that are kept, with their Placement.
+	Recall struct {
+		Topic string
+		Last  int
+		Reply chan<- Recalled
 	}
 	// DisconnectUser closes all connections of User in every hub on the same Redis channel, with Code (1000 or 3000 to 4999; 0: 1000) and
 	// Text, and for Lockout (0: what the hub's Config says; negative: not at all) lets that user in nowhere. Reply, which may be nil, gets how many it closed here.
@@ -97,6 +111,12 @@ type (
 	Tree struct{ Reply chan<- []string }
 )
 
+// Recalled answers Recall, oldest first. Err is ErrNoHistory, ErrHubStopped, or why Redis could not be asked.
+type Recalled struct {
+	Messages []*Frame
+	Err      error
+}
+
 // UserDisconnected answers DisconnectUser when Redis has the order, or within 2 s. Err says why other instances may not have it:
 // they get it when the link is back.
 type UserDisconnected struct {
@@ -114,6 +134,7 @@ func (*Register) Op() Op   { return OpRegister }
 func (*Unregister) Op() Op { return OpUnregister }
 func (*Join) Op() Op       { return OpJoin }
 func (*Leave) Op() Op      { return OpLeave }
+func (*Logged) Op() Op     { return OpBroadcast }
 func (*Broadcast) Op() Op  { return OpBroadcast }
 
 // To connections.
@@ -178,6 +199,28 @@ type (
 	Announce struct {
 		Payload []byte
 		Reply   chan<- error
+	}
+	// Load, from the registry of a hub with History: what is kept of Topics is wanted. A Logged with them follows, when it can.
+	Load struct{ Topics []string }
+)
+
+// To the registry of a hub with History, from the child that links the hub to Redis: what became of the log. It passes the Gate, in the order
+// of the messages that the child delivers, which have positions.
+type (
+	Logged struct {
+		At     Position // where the log stands: what is delivered before has no higher position, what is delivered after has
+		Reset  string   // all positions of before are void, for that reason; "": they are not
+		Down   bool     // what others publish does not come, until a Logged without it
+		Topics []LoggedTopic
+	}
+	// LoggedTopic is what became of one topic.
+	LoggedTopic struct {
+		Topic    string
+		Followed bool // what is published to it is delivered from now on; else it is not any more
+		Loaded   bool // Messages is what is kept of it, oldest first, and Lost the position of the newest that is not; 0: there is none
+		Hole     bool // who is in it has missed messages, up to At
+		Messages []*Frame
+		Lost     uint64
 	}
 )
 
