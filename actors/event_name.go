@@ -33,24 +33,22 @@ func (f *Frame) event(name string) []byte {
 	if at.reset != "" {
 		name, payload = ResetEvent, []byte(at.reset)
 	}
-	event := make([]byte, 0, len("event: \nid: \n")+len(name)+maxPosition+sizeSSE(payload))
+	var fields string
 	if name != "" {
-		event = append(append(append(event, "event: "...), name...), '\n')
+		fields = "event: " + name + "\n"
 	}
 	if at.Epoch != "" {
-		event = append(append(append(event, "id: "...), at.String()...), '\n')
+		fields += "id: " + at.String() + "\n"
 	}
 	if at.mark {
-		return append(event, '\n')
+		return []byte(fields + "\n")
 	}
+	event := append(make([]byte, 0, len(fields)+sizeSSE(payload)), fields...)
 	return AppendSSE(event, payload)
 }
 
 // ResetEvent is the name of the event that says that messages are missing; its data is the reason.
 const ResetEvent = "wskit.reset"
-
-// maxPosition is how many bytes a position takes, of an epoch of NewEpoch's.
-const maxPosition = 16 + 1 + 20
 
 // eventName is the string that the object in payload has as "type", as a browser's JSON.parse understands it: the name must be
 // exactly that, escaped or not, and of several the last one counts. "" if there is none that can be an event's name. Package

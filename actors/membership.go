@@ -14,7 +14,9 @@ type rare struct {
 	ending   func(Reason)  // to be called when the end begins
 	closing  *Close        // what began it, if that has a code of its own
 
-	replayed, replayedBytes int // what of the log is queued beyond the bound, or was when the queue was last empty
+	replayed, replayedBytes int  // what of the log is queued beyond the bound, or was when the queue was last empty
+	cursor                  bool // the peer keeps one
+	current                 bool // all that the log had up to where its hub's stands was queued, as far as it is for the peer
 }
 
 // end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.

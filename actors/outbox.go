@@ -37,8 +37,6 @@ type Outbox struct {
 	started   bool // Start was called: no message may overtake Started
 	suspended bool // the actor failed and its supervisor has not decided yet
 	gone      bool // the actor has stopped
-	cursor    bool // the peer keeps a cursor
-	current   bool // all that the log had up to where its hub's stands was queued, as far as it is for the peer
 
 	link  *Link // of the hub whose connections run the actor; nil: it is nobody's
 	owner Subscriber

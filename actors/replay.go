@@ -3,7 +3,7 @@ package actors
 // What follows is the part of an Outbox that knows of its hub's log.
 
 // KeepCursor says that the peer keeps a cursor: it is told where the log stands. It is called before the outbox is shared.
-func (o *Outbox) KeepCursor() { o.cursor = true }
+func (o *Outbox) KeepCursor() { o.rarely().cursor = true }
 
 // Replay queues what the log has for one that is to be a member now, beyond the bound; each a message, a mark or a reset. With whatever is
 // broadcast from then on it has all that the log has for it.
@@ -13,7 +13,8 @@ func (o *Outbox) Replay(frames ...*Frame) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.current = true
+	r := o.rarely()
+	r.current = true
 	if o.gone || o.reason != ReasonNone {
 		return
 	}
@@ -22,14 +23,13 @@ func (o *Outbox) Replay(frames ...*Frame) {
 		q = &o.held
 	}
 	for _, f := range frames {
-		if !o.cursor && f.size == 0 && f.websocket == nil { // nothing that the peer could be told
+		if !r.cursor && f.size == 0 && f.websocket == nil { // nothing that the peer could be told
 			continue
 		}
 		if *q == nil {
 			*q = batches.Get().(*Batch)
 		}
 		(*q).add(f)
-		r := o.rarely()
 		r.replayed, r.replayedBytes = r.replayed+1, r.replayedBytes+f.Len()
 	}
 	o.schedule()
@@ -45,7 +45,7 @@ func (o *Outbox) takeReplayed() {
 // Behind notes that the outbox will not get all that the log has for it until the next Replay.
 func (o *Outbox) Behind() {
 	o.mu.Lock()
-	o.current = false
+	o.rarely().current = false
 	o.mu.Unlock()
 }
 
@@ -54,7 +54,7 @@ func (o *Outbox) Behind() {
 func (o *Outbox) Mark() *Frame {
 	o.mu.Lock()
 	link := o.link
-	wanted := o.cursor && o.current && link != nil
+	wanted := o.rare != nil && o.rare.cursor && o.rare.current && link != nil
 	o.mu.Unlock()
 	if !wanted {
 		return nil
@@ -62,7 +62,7 @@ func (o *Outbox) Mark() *Frame {
 	at := link.Book.At() // before the queue is looked at: what the log had by then is in it, or was
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if at.Epoch == "" || !o.current || o.queue != nil || o.held != nil {
+	if at.Epoch == "" || !o.rare.current || o.queue != nil || o.held != nil {
 		return nil
 	}
 	return NewMark(at)

@@ -164,12 +164,12 @@ func TestARollOfManyTopicsIsSmallAgain(t *testing.T) {
 	}
 }
 
-// Outboxes are of the size class that they had before there were topics, and what is rare is no larger.
+// Outboxes are of the size class that they had before there were topics, and what is rare is one cache line.
 func TestTopicsCostAnOutboxNothing(t *testing.T) {
 	if got := unsafe.Sizeof(Outbox{}); got > 208 {
 		t.Errorf("an Outbox has %d bytes", got)
 	}
-	if got := unsafe.Sizeof(rare{}); got > 48 {
+	if got := unsafe.Sizeof(rare{}); got > 64 {
 		t.Errorf("what is rare has %d bytes", got)
 	}
 }
