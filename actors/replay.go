@@ -42,11 +42,11 @@ func (o *Outbox) takeReplayed() {
 	}
 }
 
-// Behind notes that the outbox will not get all that the log has for it until the next Replay.
-func (o *Outbox) Behind() {
+// Current reports whether there was a Replay.
+func (o *Outbox) Current() bool {
 	o.mu.Lock()
-	o.rarely().current = false
-	o.mu.Unlock()
+	defer o.mu.Unlock()
+	return o.rare != nil && o.rare.current
 }
 
 // Mark tells a peer that keeps a cursor where the log stands, if all that it has for the peer up to there has been handed to the actor;

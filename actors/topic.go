@@ -39,6 +39,9 @@ type Topic struct {
 	members     []topicMember
 }
 
+// Name is the topic's, as in messages.
+func (t *Topic) Name() string { return t.name }
+
 // topicMember is one place in a topic.
 type topicMember struct {
 	box  *Outbox
@@ -334,6 +337,14 @@ func (r *Roll) topic(name string) *Topic {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.topics[name]
+}
+
+// Topic is the one of that name that somebody is in; else it is one that nobody is in.
+func (r *Roll) Topic(name string) *Topic {
+	if t := r.topic(name); t != nil {
+		return t
+	}
+	return &Topic{name: name}
 }
 
 // enter counts one more in the topic of that name.

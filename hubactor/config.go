@@ -33,6 +33,8 @@ type Config struct {
 	// UserLockout is how long a user is kept out whom actors.DisconnectUser has disconnected. 0: actors.DefaultUserLockout (10 s);
 	// negative: not at all.
 	UserLockout time.Duration
+	// History is how much is kept of a topic, the hub itself being one, for who comes back. nil: nothing.
+	History *actors.History
 	// DrainTimeout bounds how long a stop takes. <= 0: actors.DefaultDrainTimeout (5 s).
 	DrainTimeout time.Duration
 
@@ -75,6 +77,10 @@ func (c Config) withDefaults() Config {
 	}
 	if c.DrainTimeout <= 0 {
 		c.DrainTimeout = actors.DefaultDrainTimeout
+	}
+	if c.History != nil {
+		h := c.History.WithDefaults()
+		c.History = &h
 	}
 	if c.UserLockout == 0 {
 		c.UserLockout = actors.DefaultUserLockout

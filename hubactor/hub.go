@@ -121,6 +121,8 @@ func (h *hub) Receive(ctx actor.Context) {
 		h.membership(ctx, m, m.Subscriber, m.Topic, m.Reply)
 	case *actors.DisconnectUser:
 		ctx.Send(h.link.Registry, m)
+	case *actors.Recall:
+		ctx.Send(h.link.Registry, m)
 	case *actors.Topics:
 		answer(m.Reply, h.link.Roll.Topics())
 	case *actors.Broadcast:
@@ -178,6 +180,7 @@ func (h *hub) start(ctx actor.Context) {
 		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
+		History: h.cfg.History,
 	}
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)
@@ -257,7 +260,7 @@ func (h *hub) publish(ctx actor.Context, m *actors.Publish) {
 		return
 	}
 	if m.Frame != nil {
-		h.submit(ctx, &actors.Broadcast{Frame: m.Frame, Topic: m.Topic, Except: m.Except})
+		h.submit(ctx, &actors.Broadcast{Frame: m.Frame, Topic: m.Topic, Except: m.Except, Key: m.Key, History: m.History})
 	}
 	answer(m.Reply, nil)
 }

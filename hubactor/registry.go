@@ -1,6 +1,7 @@
 package hubactor
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,11 @@ type registry struct {
 	fresh   bool            // somebody was registered since then, whose actor may be still to be spawned
 	members []*member       // in no particular order: the last takes the place of one that leaves
 	index   map[*actors.Outbox]*member
+
+	log     *history   // nil: nothing is kept
+	waiting []*waiting // for what Redis has of it, those first who have waited longest
+	overdue *time.Timer
+	sweeps  *time.Timer
 }
 
 // fanOut, from itself, comes when the broadcasts that waited along with the first have been taken.
@@ -37,11 +43,13 @@ const maxAhead = actors.DefaultSendBufSize / 2
 
 type member struct {
 	actors.Member
-	at int // in members
+	at    int      // in members
+	waits *waiting // it is to be one of these when it has what it missed; nil: it is
 }
 
 func registryProps(cfg Config, link *actors.Link) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &registry{cfg: cfg, link: link} }, actor.WithDispatcher(link.Goroutines))
+	log := newHistory(link)
+	return actor.PropsFromProducer(func() actor.Actor { return &registry{cfg: cfg, link: link, log: log} }, actor.WithDispatcher(link.Goroutines))
 }
 
 func (r *registry) Receive(ctx actor.Context) {
@@ -54,8 +62,10 @@ func (r *registry) Receive(ctx actor.Context) {
 			r.fanOut(ctx)
 			r.to = to
 		}
-		if r.frames = append(r.frames, m.Frame); len(r.frames) == 1 {
-			ctx.Send(ctx.Self(), fanOut{})
+		if f := r.record(ctx, m); f != nil {
+			if r.frames = append(r.frames, f); len(r.frames) == 1 {
+				ctx.Send(ctx.Self(), fanOut{})
+			}
 		}
 		return
 	}
@@ -72,12 +82,24 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.remove(ctx, m.Member)
 	case *actors.Join:
 		if box, topic := m.Membership(); r.index[box] != nil {
-			r.seating.Join(box, topic)
+			r.join(r.index[box], topic)
 		}
 	case *actors.Leave:
 		if box, topic := m.Membership(); topic != nil && r.index[box] != nil {
-			r.seating.Leave(box, topic)
+			r.leave(r.index[box], topic)
 		}
+	case *actors.Logged:
+		r.logged(ctx, m)
+	case *actors.Recall:
+		r.recall(ctx, m)
+	case tooLong:
+		r.overdue = nil
+		before := time.Now().Add(-actors.ResumeTimeout)
+		r.settle(ctx, func(w *waiting) bool { return !w.since.After(before) })
+	case sweep:
+		r.sweeps = nil
+		r.log.sweep(time.Now())
+		r.armSweep(ctx)
 	case *actors.DisconnectUser: // what was broadcast before has gone out
 		ctx.Send(r.link.Connections, m)
 	case *actors.Drain:
@@ -87,18 +109,22 @@ func (r *registry) Receive(ctx actor.Context) {
 		panic(m.Reason)
 	case *actor.Started:
 		r.rebuild(ctx)
+	case *actor.Restarting:
+		actors.StopTimers(r.overdue, r.sweeps)
 	case *actor.Stopping:
 		r.removeAll(ctx, time.Time{}) // nobody left, if the hub could drain
+		actors.StopTimers(r.overdue, r.sweeps)
 	}
 }
 
 // fanOut gives those they are for the broadcasts taken so far: in bundles, so that each member is visited once for many of them.
 func (r *registry) fanOut(ctx actor.Context) {
 	rest, to := r.frames, r.to
-	if r.frames, r.to = nil, (actors.Audience{}); to.Nobody {
-		return
+	r.frames, r.to = nil, actors.Audience{}
+	if r.log != nil && len(rest) > 0 {
+		defer r.link.Book.SetAt(r.log.at)
 	}
-	for len(rest) > 0 {
+	for len(rest) > 0 && !to.Nobody {
 		var f *actors.Frame
 		f, rest = actors.Bundle(rest)
 		if r.unseen+f.Count() > maxAhead {
@@ -110,6 +136,19 @@ func (r *registry) fanOut(ctx actor.Context) {
 		r.ahead, r.bytes, r.unseen = r.ahead+f.Count(), r.bytes+f.Len(), r.unseen+f.Count()
 		r.post(f, to)
 	}
+}
+
+// record has the log note a message, and returns it as it is to go out; nil: it is not.
+func (r *registry) record(ctx actor.Context, m *actors.Broadcast) *actors.Frame {
+	if r.log == nil {
+		return m.Frame
+	}
+	f := r.log.record(m)
+	if f != nil && len(r.waiting) > 0 && f.Placement().Epoch == "" {
+		r.besides(f, r.to)
+	}
+	r.armSweep(ctx)
+	return f
 }
 
 func (r *registry) post(f *actors.Frame, to actors.Audience) {
@@ -182,7 +221,13 @@ func (r *registry) rebuild(ctx actor.Context) {
 	r.members = make([]*member, 0, len(list))
 	r.index = make(map[*actors.Outbox]*member, len(list))
 	for _, each := range list {
-		r.add(each)
+		r.place(r.know(each))
+		if r.log != nil && !each.Outbox.Current() { // it waited for what it missed
+			each.Outbox.Replay(actors.NewReset(r.log.at, actors.ResetUnknown))
+		}
+	}
+	if r.log != nil {
+		r.armSweep(ctx)
 	}
 }
 
@@ -197,7 +242,7 @@ func (r *registry) haveConnections() bool {
 func (r *registry) register(ctx actor.Context, m *actors.Register) {
 	box, foreign := m.Outbox()
 	if r.index[box] != nil {
-		r.seat(box, m)
+		r.seat(r.index[box], m)
 		return
 	}
 	if foreign {
@@ -208,39 +253,71 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 	joined := actors.Member{Subscriber: m.Subscriber, Outbox: box}
 	r.tell(ctx, &actors.Connected{Member: joined})
 	box.SetJoined(true)
-	r.add(joined)
-	r.seat(box, m)
+	each := r.know(joined)
+	if missing := r.missing(m.Cursor, m.InTopics()); len(missing) > 0 {
+		each.waits = &waiting{member: each, cursor: m.Cursor, topics: m.InTopics()}
+		r.await(ctx, each.waits, missing)
+	} else {
+		r.begin(each, m.Cursor, m.InTopics())
+	}
 	if box.Reason() != actors.ReasonNone { // it has come and gone already
 		r.remove(ctx, joined)
 	}
 }
 
-// seat gives who was registered the topics that came along.
-func (r *registry) seat(box *actors.Outbox, m *actors.Register) {
+// seat gives who was registered before the topics that came along.
+func (r *registry) seat(each *member, m *actors.Register) {
 	for _, topic := range m.InTopics() {
-		r.seating.Join(box, topic)
+		r.join(each, topic)
 	}
 }
 
-func (r *registry) add(m actors.Member) {
+func (r *registry) join(each *member, topic *actors.Topic) {
+	switch {
+	case each.waits == nil:
+		r.seating.Join(each.Outbox, topic)
+	case !slices.Contains(each.waits.topics, topic):
+		each.waits.topics = append(slices.Clip(each.waits.topics), topic)
+	}
+}
+
+func (r *registry) leave(each *member, topic *actors.Topic) {
+	r.seating.Leave(each.Outbox, topic)
+	if w := each.waits; w != nil {
+		w.topics = slices.DeleteFunc(slices.Clone(w.topics), func(t *actors.Topic) bool { return t == topic })
+	}
+}
+
+// know notes somebody who is to be a member.
+func (r *registry) know(m actors.Member) *member {
 	r.fresh = true
-	each := &member{Member: m, at: len(r.members)}
-	r.members = append(r.members, each)
+	each := &member{Member: m, at: -1}
 	r.index[m.Outbox] = each
-	r.seating.Resume(m.Outbox) // what it has of topics, if a registry before this one knew it
+	return each
+}
+
+// place makes a member of somebody who is known.
+func (r *registry) place(each *member) {
+	each.at = len(r.members)
+	r.members = append(r.members, each)
+	r.seating.Resume(each.Outbox) // what it has of topics, if a registry before this one knew it
 }
 
 // remove takes m out and says so, once: what counts is whether its outbox had joined, which a crash of the registry does
 // not make it forget. A message that it sent and that is being handled is handled first.
 func (r *registry) remove(ctx actor.Context, m actors.Member) {
 	if each := r.index[m.Outbox]; each != nil {
-		last := len(r.members) - 1
-		r.members[each.at] = r.members[last]
-		r.members[each.at].at = each.at
-		r.members[last] = nil
-		r.members = r.members[:last]
+		if each.waits != nil {
+			r.waiting = slices.DeleteFunc(r.waiting, func(w *waiting) bool { return w == each.waits })
+		} else {
+			last := len(r.members) - 1
+			r.members[each.at] = r.members[last]
+			r.members[each.at].at = each.at
+			r.members[last] = nil
+			r.members = r.members[:last]
+		}
 		delete(r.index, m.Outbox)
-		if last == 0 {
+		if len(r.index) == 0 {
 			r.members, r.index = nil, map[*actors.Outbox]*member{} // maps keep the room of their busiest hour
 		}
 	}
@@ -253,6 +330,15 @@ func (r *registry) remove(ctx actor.Context, m actors.Member) {
 }
 
 func (r *registry) removeAll(ctx actor.Context, deadline time.Time) {
+	for _, w := range r.waiting {
+		if w.recall != nil {
+			answer(w.recall.Reply, actors.Recalled{Err: actors.ErrHubStopped})
+		} else {
+			w.member.waits = nil
+			r.place(w.member)
+		}
+	}
+	r.waiting = nil
 	for len(r.members) > 0 {
 		m := r.members[len(r.members)-1].Member
 		m.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: deadline})

@@ -34,7 +34,7 @@ func TestARegistryThatEverybodyHasLeftIsSmallAgain(t *testing.T) {
 		var all []actors.Member
 		for range crowd {
 			m := actors.Member{Outbox: actors.NewOutbox(1)}
-			r.add(m)
+			r.place(r.know(m))
 			all = append(all, m)
 		}
 		for _, m := range all {

@@ -1,0 +1,205 @@
+package hubactor
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+// errNotRecalled: Redis was asked for what is kept of a topic, and did not answer in time.
+var errNotRecalled = errors.New("wskit: redis did not say in time what is kept of the topic")
+
+// waiting is somebody who needs more of the log than is known here, until Redis has said it.
+type waiting struct {
+	since  time.Time
+	needs  map[string]struct{} // topics of which Redis has not said it yet
+	member *member             // who is to go on from cursor; nil: it is a Recall
+	cursor actors.Cursor
+	topics []*actors.Topic // that the member is to be in
+	recall *actors.Recall
+	loaded []*actors.Frame // for the Recall of a topic that nobody is in
+}
+
+// Of the registry's log, from its timers.
+type (
+	tooLong struct{} // who has waited longest has waited long enough
+	sweep   struct{} // something is too old to be kept
+)
+
+// IgnoreDeadLetterLogging is for what comes after the hub has ended.
+func (tooLong) IgnoreDeadLetterLogging() {}
+func (sweep) IgnoreDeadLetterLogging()   {}
+
+// await has somebody wait for what Redis has of these topics. Of a topic that somebody waits for already Redis is not asked again.
+func (r *registry) await(ctx actor.Context, w *waiting, topics []string) {
+	w.since, w.needs = time.Now(), make(map[string]struct{}, len(topics))
+	var ask []string
+	for _, topic := range topics {
+		w.needs[topic] = struct{}{}
+		if !slices.ContainsFunc(r.waiting, func(other *waiting) bool { _, asked := other.needs[topic]; return asked }) {
+			ask = append(ask, topic)
+		}
+	}
+	r.waiting = append(r.waiting, w)
+	r.link.Book.SetResuming(len(r.waiting))
+	if len(ask) > 0 {
+		ctx.Send(r.link.Redis, &actors.Load{Topics: ask})
+	}
+	r.armOverdue(ctx)
+}
+
+func (r *registry) armOverdue(ctx actor.Context) {
+	if len(r.waiting) > 0 && r.overdue == nil {
+		r.overdue = remind(ctx, time.Until(r.waiting[0].since.Add(actors.ResumeTimeout)), tooLong{})
+	}
+}
+
+// settle lets those go on who are ready.
+func (r *registry) settle(ctx actor.Context, ready func(*waiting) bool) {
+	var rest []*waiting
+	for _, w := range r.waiting {
+		switch {
+		case !ready(w):
+			rest = append(rest, w)
+		case w.recall != nil:
+			r.recalled(w)
+		default:
+			if len(w.needs) > 0 { // Redis was asked in vain
+				w.cursor.After = "?"
+			}
+			r.begin(w.member, w.cursor, w.topics)
+		}
+	}
+	r.waiting = rest
+	r.link.Book.SetResuming(len(rest))
+	r.armOverdue(ctx)
+}
+
+// begin makes a member of who was registered: with what the log has for it, and then whatever is broadcast.
+func (r *registry) begin(each *member, cursor actors.Cursor, topics []*actors.Topic) {
+	each.waits = nil
+	if r.log != nil {
+		each.Outbox.Replay(r.log.welcome(cursor, names(topics))...)
+	}
+	r.place(each)
+	for _, topic := range topics {
+		r.seating.Join(each.Outbox, topic)
+	}
+}
+
+// names are those of topics, and that of the hub.
+func names(topics []*actors.Topic) []string {
+	list := make([]string, 1, len(topics)+1)
+	for _, topic := range topics {
+		list = append(list, topic.Name())
+	}
+	return list
+}
+
+// missing are the topics of which more has to be known for somebody to go on from a cursor.
+func (r *registry) missing(cursor actors.Cursor, topics []*actors.Topic) (list []string) {
+	if r.log == nil || r.log.own || cursor == (actors.Cursor{}) && r.log.down {
+		return nil
+	}
+	p, ok := actors.ParsePosition(cursor.After)
+	for _, topic := range names(topics) {
+		switch {
+		case cursor.After == "" && cursor.Last <= 0: // where the log stands is all that matters, if what comes of the topic comes here
+			if ring := r.log.rings[topic]; topic == "" || ring != nil && ring.followed {
+				continue
+			}
+		case cursor.After != "" && !ok:
+			continue
+		case cursor.After != "" && p.Epoch == r.log.at.Epoch && p.N <= r.log.at.N && r.log.reaches(topic, p.N):
+			continue
+		case cursor.After == "" && r.log.reaches(topic, 0):
+			continue
+		}
+		list = append(list, topic)
+	}
+	return list
+}
+
+// logged takes what the link to Redis says of the log.
+func (r *registry) logged(ctx actor.Context, m *actors.Logged) {
+	if r.log == nil {
+		return
+	}
+	r.log.heed(m)
+	r.link.Book.SetAt(r.log.at)
+	if m.Reset != "" {
+		reset := actors.NewReset(m.At, m.Reset)
+		for _, each := range r.members {
+			each.Outbox.Replay(reset)
+		}
+	}
+	for _, t := range m.Topics {
+		if t.Hole {
+			reset := actors.NewReset(m.At, actors.ResetExpired)
+			for _, box := range r.in(t.Topic) {
+				box.Replay(reset)
+			}
+		}
+		for _, w := range r.waiting {
+			if delete(w.needs, t.Topic); w.recall != nil && w.recall.Topic == t.Topic && !t.Followed {
+				w.loaded = t.Messages
+			}
+		}
+	}
+	r.settle(ctx, func(w *waiting) bool { return len(w.needs) == 0 })
+}
+
+// in are those who are in a topic, or everybody.
+func (r *registry) in(topic string) (list []*actors.Outbox) {
+	if topic == "" {
+		for _, each := range r.members {
+			list = append(list, each.Outbox)
+		}
+		return list
+	}
+	return slices.Collect(r.seating.Members(r.link.Roll.Topic(topic)))
+}
+
+// recall answers what is kept of a topic, now or when Redis has said it.
+func (r *registry) recall(ctx actor.Context, m *actors.Recall) {
+	w := &waiting{recall: m}
+	switch {
+	case r.log == nil:
+		answer(m.Reply, actors.Recalled{Err: actors.ErrNoHistory})
+	case r.log.holds(m.Topic, m.Last):
+		r.recalled(w)
+	default:
+		r.await(ctx, w, []string{m.Topic})
+	}
+}
+
+func (r *registry) recalled(w *waiting) {
+	list, last := w.loaded, max(w.recall.Last, 0)
+	if list == nil {
+		list = r.log.latest(last, []string{w.recall.Topic})
+	}
+	m := actors.Recalled{Messages: list[len(list)-min(len(list), last):]}
+	if len(w.needs) > 0 {
+		m = actors.Recalled{Err: errNotRecalled}
+	}
+	answer(w.recall.Reply, m)
+}
+
+// besides sends those who wait for what they missed a message that is not in the log, and which they would not find there.
+func (r *registry) besides(f *actors.Frame, to actors.Audience) {
+	for _, w := range r.waiting {
+		if w.member != nil && w.member.Outbox != to.Except && !to.Nobody && (to.Topic == nil || slices.Contains(w.topics, to.Topic)) {
+			w.member.Outbox.Broadcast(f)
+		}
+	}
+}
+
+// armSweep sets the timer for what gets too old, if anything does and it is not set.
+func (r *registry) armSweep(ctx actor.Context) {
+	if r.sweeps == nil && !r.log.empty() {
+		r.sweeps = remind(ctx, min(max(r.log.kept.Age/2, time.Second), time.Minute), sweep{})
+	}
+}
