@@ -42,6 +42,15 @@ func (w *wire) compress(o websocket.AcceptOptions, clientTakeover bool) {
 	w.encode = func(f *actors.Frame) []byte { return f.Deflated(threshold) }
 }
 
+// envelop has messages sent in their envelopes. It comes after compress.
+func (w *wire) envelop() {
+	encode := w.encode
+	if encode == nil {
+		encode = (*actors.Frame).WebSocket
+	}
+	w.encode = func(f *actors.Frame) []byte { return encode(f.Enveloped()) }
+}
+
 // The library's own defaults for AcceptOptions.CompressionThreshold, in bytes.
 const (
 	takeoverThreshold   = 128

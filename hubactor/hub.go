@@ -179,6 +179,10 @@ func (h *hub) start(ctx actor.Context) {
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
 	}
+	if h.cfg.History != nil {
+		kept := h.cfg.History.WithDefaults()
+		h.link.History = &kept
+	}
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)
 	if h.cfg.OnDrop != nil {
