@@ -65,6 +65,9 @@ func WithAuthenticate(fn func(*http.Request) (Identity, error)) HubOption {
 //
 // sub is the *Client or *SSEClient to be, and a Member: its Send returns false yet. It is not to be used from another goroutine before
 // OnConnect. The hook runs as WithAuthenticate's does, with the timeout for all topics of a request; its op is "Authorize".
+//
+// It is asked too when a client that speaks Subprotocol is to join a topic, with the context that WithHandler's callback gets: with an error
+// that client is told "forbidden". Without a hook it always is. What the client sends next waits for it.
 func WithAuthorize(fn func(ctx context.Context, sub Subscriber, topic string) error) HubOption {
 	return func(h *Hub) { h.hooks.authorize = fn }
 }

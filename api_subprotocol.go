@@ -19,7 +19,7 @@ import (
 const Subprotocol = actors.Subprotocol
 
 // WithAuthorizePublish sets what is asked whether a client that speaks Subprotocol may publish to a topic, "" being everybody in the hub: for
-// each message that it is to publish, before anybody sees that. With an error the client is told "forbidden". Without a hook no client may.
+// each message that it wants published, before anybody sees that. With an error the client is told "forbidden". Without a hook no client may.
 //
 // The hook runs as WithAuthorize's does, with its timeout, and its op is "AuthorizePublish"; ctx is the one that WithHandler's callback gets,
 // with that end. What the client sends next waits for it.
@@ -128,8 +128,11 @@ func (s *speaker) publish(m *command) (code, error) {
 		return codeOf(hub.enter(&actors.Broadcast{Frame: frame, Topic: m.topic, Key: m.key})), nil
 	}
 	err := hub.publish(s.context(), s.link, &actors.Publish{Frame: frame, Topic: m.topic, Key: m.key})
-	if code := codeOf(err); code != codeInternal {
+	switch code := codeOf(err); {
+	case code != codeInternal:
 		return code, nil
+	case err == errNoAnswer && s.link.History != nil:
+		return codeUnknown, nil
 	}
 	return codeLocalOnly, nil
 }

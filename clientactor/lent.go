@@ -23,7 +23,7 @@ type lent struct {
 	wait    time.Duration
 	written func(error)
 	ponged  func(error) // told how a ping went
-	envelop bool         // messages are sent in their envelopes
+	envelop bool        // messages are sent in their envelopes
 	tempo   actors.Tempo
 	sent    atomic.Int64 // bytes of messages
 	arrived atomic.Int64 // of these, when the last ping was sent that was answered
