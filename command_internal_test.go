@@ -3,8 +3,9 @@ package wskit
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/wskit/wskit/actors"
@@ -30,7 +31,7 @@ func FuzzCommand(f *testing.F) {
 		var fields map[string]json.RawMessage
 		isObject := json.Unmarshal(message, &fields) == nil && fields != nil
 		switch {
-		case errors.Is(err, errNoObject) == isObject && isObject:
+		case err == errNoObject && isObject:
 			t.Error("it is an object")
 		case err != nil:
 			if err != errNoObject && err != errMalformed {
@@ -99,6 +100,48 @@ func TestEachErrorHasACode(t *testing.T) {
 	for c, text := range explanation {
 		if !json.Valid([]byte(`"`+text+`"`)) || c == codeOK || text == "" {
 			t.Errorf("%q: %q", c, text)
+		}
+	}
+}
+
+// The specification's examples are as it says: each command is one, each answer belongs to it, and its codes are those there are.
+func TestTheSpecificationKeepsToItself(t *testing.T) {
+	page, err := os.ReadFile("docs/wskit.v1.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands, sent := 0, 0
+	for line := range strings.Lines(string(page)) {
+		line = strings.TrimSuffix(line, "\n")
+		if said, is := strings.CutPrefix(line, "> "); is {
+			commands++
+			if _, err := parseCommand([]byte(said)); err != nil {
+				t.Errorf("%s: %v", said, err)
+			}
+		}
+		if said, is := strings.CutPrefix(line, "< "); is {
+			sent++
+			if !json.Valid([]byte(said)) {
+				t.Errorf("no JSON: %s", said)
+			}
+		}
+	}
+	if commands == 0 || sent == 0 {
+		t.Error("no examples")
+	}
+	_, table, _ := strings.Cut(string(page), "### Answers")
+	table, _, _ = strings.Cut(table, "###")
+	if rows := strings.Count(table, "\n| `"); rows != len(explanation)+1 {
+		t.Error(rows-1, "codes in the table")
+	}
+	for c := range explanation {
+		if !strings.Contains(table, "\n| `"+string(c)+"` |") {
+			t.Errorf("no word of %q", c)
+		}
+	}
+	for op := range allowed {
+		if !strings.Contains(string(page), "\n| `"+op+"` |") {
+			t.Errorf("no word of %q", op)
 		}
 	}
 }

@@ -172,7 +172,7 @@ func TestAnEnvelopeIsCompressed(t *testing.T) {
 		b, _ := srv.Browser(t, func(o *websocket.DialOptions) {
 			o.CompressionMode, o.Subprotocols = mode, []string{wskit.Subprotocol}
 		})
-		long := strings.Repeat("long ", 100)
+		long := strings.Repeat("long ", 200)
 		b.Say(t, `{"op":"publish","text":"`+long+`","ref":1}`)
 		got, _ := b.Next()
 		answer, _ := b.Next()
