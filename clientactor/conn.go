@@ -108,7 +108,7 @@ func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, handle func
 	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: c.ponged}
 	if c.agree(ws.Subprotocol()) {
 		c.lent.envelop = true
-		c.box.EncodeWith(func(f *actors.Frame) []byte { return f.Enveloped().WebSocket() })
+		c.box.EncodeWith(enveloped)
 	}
 	ws.SetReadLimit(max(cfg.MaxMessageSize, -1))
 	return c

@@ -44,12 +44,15 @@ func (w *wire) compress(o websocket.AcceptOptions, clientTakeover bool) {
 
 // envelop has messages sent in their envelopes. It comes after compress.
 func (w *wire) envelop() {
-	encode := w.encode
-	if encode == nil {
-		encode = (*actors.Frame).WebSocket
+	plain := w.encode
+	if plain == nil {
+		w.encode = enveloped
+		return
 	}
-	w.encode = func(f *actors.Frame) []byte { return encode(f.Enveloped()) }
+	w.encode = func(f *actors.Frame) []byte { return plain(f.Enveloped()) }
 }
+
+func enveloped(f *actors.Frame) []byte { return f.Enveloped().WebSocket() }
 
 // The library's own defaults for AcceptOptions.CompressionThreshold, in bytes.
 const (

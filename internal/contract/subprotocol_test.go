@@ -17,6 +17,7 @@ import (
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/hubactor"
+	"github.com/wskit/wskit/internal/redistest"
 	"github.com/wskit/wskit/internal/wstest"
 )
 
@@ -456,4 +457,40 @@ func TestWhatRedisDoesNotTakeIsToldToItsPublisher(t *testing.T) {
 			t.Error(f, err)
 		}
 	}
+}
+
+// What a client publishes reaches those on every instance, in an envelope only who speaks the subprotocol.
+func TestWhatAClientPublishesReachesEveryInstance(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
+		var nodes []*node
+		var speakers, others []*wstest.Peer
+		for range 2 {
+			n := redisNode(t, srv.Addr(), wskit.WithAuthorizePublish(may))
+			nodes = append(nodes, n)
+			web := wstest.Serve(t, n.Hub.Hub, offering(wstest.TCP, wskit.WithTopics("room")))
+			p, _ := speak(t, web)
+			other, _ := web.Peer(t)
+			speakers, others = append(speakers, p), append(others, other)
+		}
+		for i, n := range nodes {
+			n.listen(t, srv, i+1)
+		}
+		for i, p := range speakers {
+			topic := []string{"", `"topic":"room",`}[i]
+			p.Say(t, `{"op":"publish",`+topic+`"data": {"n": 1},"ref":1}`)
+			got := map[string]bool{}
+			for range 2 {
+				f, err := p.Next(false)
+				no(t, err)
+				got[f.Payload] = true
+			}
+			if !got[`{"data":{"n": 1}}`] || !got[`{"ref":1,"ok":true}`] {
+				t.Error(got)
+			}
+			speakers[1-i].Expect(t, `{"data":{"n": 1}}`)
+			for _, other := range others {
+				other.Expect(t, `{"n": 1}`)
+			}
+		}
+	})
 }
