@@ -42,6 +42,7 @@ type Identity struct {
 type hooks struct {
 	authenticate func(*http.Request) (Identity, error)
 	authorize    func(context.Context, Subscriber, string) error
+	publish      func(context.Context, Subscriber, string) error
 	timeout      time.Duration
 }
 
@@ -64,6 +65,9 @@ func WithAuthenticate(fn func(*http.Request) (Identity, error)) HubOption {
 //
 // sub is the *Client or *SSEClient to be, and a Member: its Send returns false yet. It is not to be used from another goroutine before
 // OnConnect. The hook runs as WithAuthenticate's does, with the timeout for all topics of a request; its op is "Authorize".
+//
+// It is asked too when a client that speaks Subprotocol is to join a topic, with the context that WithHandler's callback gets: with an error
+// that client is told "forbidden". Without a hook it always is. What the client sends next waits for it.
 func WithAuthorize(fn func(ctx context.Context, sub Subscriber, topic string) error) HubOption {
 	return func(h *Hub) { h.hooks.authorize = fn }
 }
@@ -132,7 +136,7 @@ func (h *Hub) introduce(p *place, r *http.Request, sub Subscriber, who *atomic.P
 }
 
 func (h *Hub) authenticate(r *http.Request) (Identity, error) {
-	id, err := hook(h, "Authenticate", r, func(ctx context.Context) (Identity, error) { return h.hooks.authenticate(r.WithContext(ctx)) })
+	id, err := hook(h, "Authenticate", r.Context(), func(ctx context.Context) (Identity, error) { return h.hooks.authenticate(r.WithContext(ctx)) })
 	if err == nil && !id.Expires.IsZero() && !time.Now().Before(id.Expires) {
 		err = fmt.Errorf("%w: the identity has expired", ErrUnauthorized)
 	}
@@ -169,7 +173,7 @@ func (h *Hub) authorize(r *http.Request, sub Subscriber, had []string) ([]string
 	case len(had)+more > h.up().TopicLimit():
 		return nil, &refusal{http.StatusForbidden, ErrTooManyTopics}
 	}
-	_, err := hook(h, "Authorize", r, func(ctx context.Context) (struct{}, error) {
+	_, err := hook(h, "Authorize", r.Context(), func(ctx context.Context) (struct{}, error) {
 		for _, name := range asked {
 			if err := h.hooks.authorize(ctx, sub, name); err != nil {
 				return struct{}{}, fmt.Errorf("%w: topic %.80q: %w", ErrForbidden, name, err)
@@ -183,13 +187,14 @@ func (h *Hub) authorize(r *http.Request, sub Subscriber, had []string) ([]string
 	return asked, err
 }
 
-// hook runs user code for a request on a kept goroutine, and waits for it as long as it may take. The error is its own, or a *refusal.
-func hook[T any](h *Hub, op string, r *http.Request, fn func(context.Context) (T, error)) (T, error) {
+// hook runs user code for a request, or a client, whose context that is, on a kept goroutine, and waits for it as long as it may take. The
+// error is its own, or a *refusal.
+func hook[T any](h *Hub, op string, of context.Context, fn func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), orDefault(h.hooks.timeout, DefaultHookTimeout))
+	ctx, cancel := context.WithTimeout(of, orDefault(h.hooks.timeout, DefaultHookTimeout))
 	defer cancel()
 	l, done := h.up(), make(chan result, 1)
 	var got result

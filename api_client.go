@@ -44,6 +44,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	if acceptOpts == nil {
 		acceptOpts = set.accept
 	}
+	acceptOpts = hub.offer(acceptOpts)
 	place, err := hub.reserve(r, c, &c.who, set)
 	if err != nil {
 		return nil, hub.refuse(w, err)
@@ -54,6 +55,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	var refused error
 	enter := func(conn *clientactor.Conn) {
 		c.conn = conn
+		c.listen(ctx)
 		watch(conn, ctx, r)
 		place.settle(conn.Outbox())
 		coming = hub.house(c.adoption())
@@ -117,6 +119,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 	}
 	set := configure(opts)
 	c.conn = clientactor.New(conn, set.ws, hub.up().Goroutines, c.handle(ctx))
+	c.listen(ctx)
 	if err := hub.welcome(&c.who, c.conn.Outbox(), set); err != nil {
 		hub.warn("NewClient: " + err.Error())
 		c.conn.Refuse(actors.ReasonCrashed)

@@ -122,7 +122,11 @@ var errNoAnswer = fmt.Errorf("wskit: no answer within %v", actors.PublishTimeout
 
 // publish hands frame to the redis actor and waits for its answer.
 func (a Audience) publish(ctx context.Context, l *actors.Link, frame *actors.Frame, opts []BroadcastOption) error {
-	h := a.hub
+	return a.hub.publish(ctx, l, &actors.Publish{Frame: frame, Topic: a.topic, Except: exception(opts)})
+}
+
+// publish hands m, which has no Reply yet, to the redis actor and waits for its answer.
+func (h *Hub) publish(ctx context.Context, l *actors.Link, m *actors.Publish) error {
 	if l.Gate.Stopped() {
 		return ErrHubStopped
 	}
@@ -132,7 +136,8 @@ func (a Audience) publish(ctx context.Context, l *actors.Link, frame *actors.Fra
 	} else {
 		w.limit.Reset(actors.PublishTimeout)
 	}
-	l.System.Root.Send(l.Redis, &actors.Publish{Frame: frame, Topic: a.topic, Except: exception(opts), Reply: w.reply})
+	m.Reply = w.reply
+	l.System.Root.Send(l.Redis, m)
 	select {
 	case err := <-w.reply: // the only one, so w can serve another call; else it may be still to come
 		w.limit.Stop()

@@ -91,8 +91,8 @@ func (c *Client) handle(ctx context.Context) func(binary bool, data []byte) erro
 type receiver struct {
 	c      *Client
 	link   *actors.Link
-	values context.Context // nil without a handler
-	ctx    context.Context // of the handler; made for the first message
+	values context.Context // nil if there is nobody to have them
+	ctx    context.Context // see context
 }
 
 func (r *receiver) receive(binary bool, data []byte) error {
@@ -114,16 +114,21 @@ func (r *receiver) receive(binary bool, data []byte) error {
 	if hub.handler == nil {
 		return nil
 	}
+	m := Message{Type: websocket.MessageText, Data: data}
+	if binary {
+		m.Type = websocket.MessageBinary
+	}
+	return hub.handler(r.context(), r.c, m)
+}
+
+// context is that of handler and hooks, made when it is first asked for. It ends when the end of the connection begins.
+func (r *receiver) context() context.Context {
 	if r.ctx == nil {
 		var end context.CancelFunc
 		r.ctx, end = context.WithCancel(clientContext{r.values, r.c})
 		r.c.Outbox().OnEnd(end)
 	}
-	m := Message{Type: websocket.MessageText, Data: data}
-	if binary {
-		m.Type = websocket.MessageBinary
-	}
-	return hub.handler(r.ctx, r.c, m)
+	return r.ctx
 }
 
 // clientContext has the values of a client, and then those of a context.

@@ -26,6 +26,7 @@ type encodings struct {
 	joined, deflated, sse, named shared
 	threshold                    int    // of a bundle: what deflated was built for
 	at                           *place // in the log; nil: nowhere
+	enveloped                    atomic.Pointer[Frame]
 }
 
 // shared is an encoding that is built when it is first asked for.

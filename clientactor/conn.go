@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type Conn struct {
 	end     ending
 	reading atomic.Bool
 	alive   atomic.Bool // something was read since the last ping
+	speaks  bool        // actors.Subprotocol
 	unwatch func() bool // stops watching the context; nil without one
 	failure error       // of reading; belongs to the reader, until the connection has ended
 	rare    *rare       // nil while there is nothing in it; the reader's, once there is one
@@ -104,6 +106,10 @@ func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, handle func
 	c := newConn(cfg, goroutines, handle)
 	ctx, cut := context.WithCancel(context.Background())
 	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: c.ponged}
+	if c.agree(ws.Subprotocol()) {
+		c.lent.envelop = true
+		c.box.EncodeWith(enveloped)
+	}
 	ws.SetReadLimit(max(cfg.MaxMessageSize, -1))
 	return c
 }
@@ -111,6 +117,21 @@ func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, handle func
 func newConn(cfg *Config, goroutines *actors.Runner, handle func(binary bool, data []byte) error) *Conn {
 	return &Conn{cfg: cfg, goroutines: goroutines, handle: handle, box: actors.NewBoundOutbox(cfg.Queue)}
 }
+
+// agree notes which subprotocol the peer has agreed on, in whatever case, and reports whether it is actors.Subprotocol.
+func (c *Conn) agree(subprotocol string) bool {
+	if c.speaks = strings.EqualFold(subprotocol, actors.Subprotocol); c.speaks {
+		c.box.KeepCursor()
+	}
+	return c.speaks
+}
+
+// Speaks reports whether the peer has agreed on actors.Subprotocol: then each message goes out in its envelope.
+func (c *Conn) Speaks() bool { return c.speaks }
+
+// Handle sets what the peer's messages are given to, in place of what Accept or New was given. It is called before the Conn is shared: by
+// enter, or right after New.
+func (c *Conn) Handle(handle func(binary bool, data []byte) error) { c.handle = handle }
 
 // Watch closes the connection when ctx ends. It is called once, before the connection is shared.
 func (c *Conn) Watch(ctx context.Context) {

@@ -55,6 +55,10 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		h.conn.own.compress(*h.opts, !strings.Contains(extensions, "client_no_context_takeover"))
 		h.conn.box.EncodeWith(h.conn.own.encode)
 	}
+	if h.conn.agree(h.Header().Get("Sec-WebSocket-Protocol")) {
+		h.conn.own.envelop()
+		h.conn.box.EncodeWith(h.conn.own.encode)
+	}
 	if h.enter != nil {
 		h.enter(h.conn)
 	}

@@ -23,6 +23,7 @@ type lent struct {
 	wait    time.Duration
 	written func(error)
 	ponged  func(error) // told how a ping went
+	envelop bool        // messages are sent in their envelopes
 	tempo   actors.Tempo
 	sent    atomic.Int64 // bytes of messages
 	arrived atomic.Int64 // of these, when the last ping was sent that was answered
@@ -81,6 +82,9 @@ func (l *lent) send(frames []*actors.Frame) error {
 		l.tempo.Wrote(time.Since(began))
 	}()
 	for _, f := range frames {
+		if l.envelop {
+			f = f.Enveloped()
+		}
 		kind := websocket.MessageText
 		if f.Binary() {
 			kind = websocket.MessageBinary

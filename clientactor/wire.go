@@ -42,6 +42,18 @@ func (w *wire) compress(o websocket.AcceptOptions, clientTakeover bool) {
 	w.encode = func(f *actors.Frame) []byte { return f.Deflated(threshold) }
 }
 
+// envelop has messages sent in their envelopes. It comes after compress.
+func (w *wire) envelop() {
+	plain := w.encode
+	if plain == nil {
+		w.encode = enveloped
+		return
+	}
+	w.encode = func(f *actors.Frame) []byte { return plain(f.Enveloped()) }
+}
+
+func enveloped(f *actors.Frame) []byte { return f.Enveloped().WebSocket() }
+
 // The library's own defaults for AcceptOptions.CompressionThreshold, in bytes.
 const (
 	takeoverThreshold   = 128
