@@ -62,6 +62,12 @@ var (
 	ErrNotRegistered = actors.ErrNotRegistered
 	// ErrInvalidTopic: the name of a topic, or the id of a user, is not 1 to 255 bytes of UTF-8 without control characters.
 	ErrInvalidTopic = actors.ErrInvalidTopic
+	// ErrNoHistory: what was asked for takes a hub WithHistory.
+	ErrNoHistory = actors.ErrNoHistory
+	// ErrUnknownOutcome: on a hub WithHistory, Redis may have taken the message, or not. With WithKey it can be sent again.
+	ErrUnknownOutcome = actors.ErrUnknownOutcome
+	// ErrTooManyResumes: so many clients that come back wait for Redis already that this one is to come later.
+	ErrTooManyResumes = actors.ErrTooManyResumes
 	// ErrTooManyTopics: the subscriber is in as many topics as WithMaxTopics allows.
 	ErrTooManyTopics = actors.ErrTooManyTopics
 	// ErrTooManyConnections: the user has as many connections as WithMaxPerUser allows.
@@ -99,6 +105,8 @@ type Hub struct {
 	hijackSSE bool
 	refuse503 bool       // WithSSERefusalStatus
 	attached  *actor.PID // the hub actor that somebody else spawned
+
+	topicHistory func(topic string) History
 
 	start   sync.Once
 	link    atomic.Pointer[actors.Link]

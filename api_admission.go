@@ -72,7 +72,7 @@ func (h *Hub) refuse(w http.ResponseWriter, err error) error {
 	if !known {
 		status = http.StatusServiceUnavailable
 	}
-	if status == http.StatusTooManyRequests || errors.Is(err, ErrTooManySubscribers) {
+	if status == http.StatusTooManyRequests || errors.Is(err, ErrTooManySubscribers) || errors.Is(err, ErrTooManyResumes) {
 		w.Header().Set("Retry-After", "5") // seconds
 	}
 	answer(w, status)
@@ -118,13 +118,14 @@ type place struct {
 	hub     *Hub
 	user    string
 	topics  []string
+	cursor  actors.Cursor
 	expires time.Time
 	taken   bool
 }
 
 // take registers a connection, with which the place goes to the registry.
 func (p *place) take(sub Subscriber) error {
-	err := p.hub.enter(&actors.Register{Subscriber: sub, Topics: p.topics, Reserved: true})
+	err := p.hub.enter(&actors.Register{Subscriber: sub, Topics: p.topics, Cursor: p.cursor, Reserved: true})
 	p.taken = err == nil
 	return err
 }

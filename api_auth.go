@@ -95,6 +95,9 @@ func (h *Hub) reserve(r *http.Request, sub Subscriber, who *atomic.Pointer[ident
 	if err := h.introduce(p, r, sub, who, s); err != nil {
 		return nil, err
 	}
+	if p.cursor = h.cursor(r, s); p.cursor.After != "" && l.Book.Resuming() >= actors.MaxResuming {
+		return nil, ErrTooManyResumes
+	}
 	if err := l.Roll.Reserve(p.user); err != nil {
 		return nil, err
 	}

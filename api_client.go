@@ -29,7 +29,7 @@ type Client struct {
 // An error has been answered: a failed upgrade by the WebSocket library, with its error, and the hub's log says once for each kind what
 // to do about it; a stopped hub with 503 and an
 // error wrapping ErrHubStopped; a hub that is full (ErrTooManySubscribers) with 503 and a user who has as many connections as may be
-// (ErrTooManyConnections) with 429, both with Retry-After; a user who is locked out (ErrLockedOut) with 403; who is not let in as
+// (ErrTooManyConnections) with 429, both with Retry-After; a user who is locked out (ErrLockedOut) with 403; a hub whose Redis has many to bring up to date (ErrTooManyResumes) with 503; who is not let in as
 // WithAuthenticate and WithAuthorize say; and options that cannot be (WithTopics, WithUser, WithValue) with 500. When the hub's queue stays full the connection is closed with 1013 and the error wraps ErrTimeout.
 func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, clientOpts ...ClientOption) (*Client, error) {
 	if err := checkRequest(w, r, hub); err != nil {
@@ -40,7 +40,7 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
 	}
 	c := &Client{hub: hub}
-	set := configure(clientOpts)
+	set := configure(clientOpts).at(hub)
 	if acceptOpts == nil {
 		acceptOpts = set.accept
 	}
@@ -117,7 +117,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		}
 		return c
 	}
-	set := configure(opts)
+	set := configure(opts).at(hub)
 	c.conn = clientactor.New(conn, set.ws, hub.up().Goroutines, c.handle(ctx))
 	c.listen(ctx)
 	if err := hub.welcome(&c.who, c.conn.Outbox(), set); err != nil {

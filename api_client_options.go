@@ -50,9 +50,9 @@ const (
 	Disconnect = actors.Disconnect // the client is closed with 1013, "slow consumer", a stream ends; its queue is dropped
 )
 
-// WithOverflow sets what becomes of messages for which the queue has no room. Default DropNewest.
+// WithOverflow sets what becomes of messages for which the queue has no room. Default DropNewest; on a hub WithHistory, Disconnect.
 func WithOverflow(policy Overflow) ClientOption {
-	return setting(func(s *settings) { s.queue.Overflow = policy })
+	return setting(func(s *settings) { s.queue.Overflow, s.chosen = policy, true })
 }
 
 // WithSendBufBytes bounds the queue in bytes too, beside WithSendBufSize. Default, and <= 0: no such bound. A single
@@ -95,7 +95,21 @@ type settings struct {
 	eventNames bool
 	rate       float64 // of incoming messages, in a second; 0: no limit
 	burst      int
+	replay     int    // messages from before its first moment
+	cursor     string // where it goes on; "": as its request says
+	chosen     bool   // the queue's Overflow
 	as         guest
+}
+
+// at is s for a client of that hub.
+func (s *settings) at(h *Hub) *settings {
+	if s.chosen || h.up().History == nil {
+		return s
+	}
+	own, ws, sse := *s, *s.ws, *s.sse
+	ws.Queue.Overflow, sse.Queue.Overflow = Disconnect, Disconnect
+	own.ws, own.sse, own.chosen = &ws, &sse, true
+	return &own
 }
 
 // extras holds the settings while configure applies options: ClientConfig's fields are fixed.

@@ -39,6 +39,8 @@ func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
 //   - ErrLocalOnly, wrapped together with the cause: this hub's own subscribers alone get it (if it is that Redis did not answer
 //     in time, others may get it all the same);
 //   - ctx's: nothing was done if ctx had ended before; if it ended meanwhile the message goes its way, and nobody says how;
+//   - ErrUnknownOutcome, on a hub WithHistory in the place of ErrLocalOnly with that cause: Redis has taken the message, or it has not, and
+//     nobody knows; this hub's own subscribers get it when that is known, or after 10 s. With WithKey it can be sent again, and is not sent twice;
 //   - ErrTimeout: more waits for the hub already than it takes, and nobody gets it;
 //   - ErrHubStopped.
 //
@@ -64,12 +66,7 @@ func (a Audience) BroadcastEvent(ctx context.Context, event any, opts ...Broadca
 	if err != nil {
 		return err
 	}
-	if l := a.hub.up(); l.Redis == nil {
-		_ = a.hub.enter(a.message(frame, opts))
-	} else {
-		_ = a.publish(ctx, l, frame, opts)
-	}
-	return nil
+	return a.publishLoosely(ctx, frame, opts)
 }
 
 // BroadcastEventContext is BroadcastEvent that says what happened, as Hub.BroadcastEventContext does.
@@ -78,19 +75,7 @@ func (a Audience) BroadcastEventContext(ctx context.Context, event any, opts ...
 	if err != nil {
 		return err
 	}
-	l := a.hub.up()
-	if l.Redis == nil {
-		return a.hub.enterContext(ctx, a.message(frame, opts))
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	switch err := a.publish(ctx, l, frame, opts); {
-	case err == nil, errors.Is(err, ErrHubStopped), errors.Is(err, ErrTimeout), ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return err
-	default:
-		return fmt.Errorf("%w: %w", ErrLocalOnly, err)
-	}
+	return a.publishContext(ctx, frame, opts)
 }
 
 // BroadcastJSON is BroadcastEvent of NewEvent(typ, payload).
@@ -118,12 +103,57 @@ func (a Audience) marshal(ctx context.Context, event any) (*actors.Frame, error)
 	return actors.NewFrame(data), nil
 }
 
-var errNoAnswer = fmt.Errorf("wskit: no answer within %v", actors.PublishTimeout)
-
-// publish hands frame to the redis actor and waits for its answer.
-func (a Audience) publish(ctx context.Context, l *actors.Link, frame *actors.Frame, opts []BroadcastOption) error {
-	return a.hub.publish(ctx, l, &actors.Publish{Frame: frame, Topic: a.topic, Except: exception(opts)})
+// logged reports whether what is published through Redis has a position.
+func (a Audience) logged() bool {
+	if a.check() != nil {
+		return false
+	}
+	l := a.hub.up()
+	return l.History != nil && l.Redis != nil
 }
+
+// publishLoosely sends frame to every instance; the error is non-nil only when it cannot be sent at all.
+func (a Audience) publishLoosely(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
+	if l := a.hub.up(); l.Redis != nil {
+		m, err := a.everywhere(frame, opts)
+		if err == nil {
+			_ = a.hub.publish(ctx, l, m)
+		}
+		return err
+	}
+	m, err := a.message(frame, opts)
+	if err == nil {
+		_ = a.hub.enter(m)
+	}
+	return err
+}
+
+// publishContext sends frame to every instance, and says what happened.
+func (a Audience) publishContext(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
+	l := a.hub.up()
+	if l.Redis == nil {
+		m, err := a.message(frame, opts)
+		if err != nil {
+			return err
+		}
+		return a.hub.enterContext(ctx, m)
+	}
+	m, err := a.everywhere(frame, opts)
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return err
+	}
+	switch err := a.hub.publish(ctx, l, m); {
+	case err == nil, errors.Is(err, ErrHubStopped), errors.Is(err, ErrTimeout), errors.Is(err, ErrUnknownOutcome),
+		ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return err
+	case err == errNoAnswer && l.History != nil:
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrLocalOnly, err)
+	}
+}
+
+var errNoAnswer = fmt.Errorf("wskit: no answer within %v", actors.PublishTimeout)
 
 // publish hands m, which has no Reply yet, to the redis actor and waits for its answer.
 func (h *Hub) publish(ctx context.Context, l *actors.Link, m *actors.Publish) error {

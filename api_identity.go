@@ -136,6 +136,7 @@ type identity struct {
 type person struct {
 	user    string
 	values  map[any]any
+	cursor  actors.Cursor            // where it goes on when it is registered, without a request
 	pending atomic.Pointer[[]string] // topics to be in from the registration, which is still to come
 }
 
@@ -238,6 +239,12 @@ func (h *Hub) welcome(who *atomic.Pointer[identity], box *actors.Outbox, s *sett
 		}
 		p.pending.Store(&g.topics)
 	}
+	if c := (actors.Cursor{After: s.cursor, Last: s.replay}); c != (actors.Cursor{}) {
+		if p == nil {
+			p = new(person)
+		}
+		p.cursor = c
+	}
 	if p != nil {
 		who.Store(&identity{rare: p})
 		box.SetUser(g.user)
@@ -257,6 +264,7 @@ func registration(h *Hub, sub Subscriber) (m *actors.Register, admitted func()) 
 		of, who = c.hub, c.who.Load()
 	}
 	p := who.person()
+	m.Cursor = p.cursor
 	pending := p.pending.Load()
 	if pending == nil || of.up() != h.up() { // the same hub may have several facades
 		return m, func() {}

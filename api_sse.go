@@ -29,7 +29,7 @@ func NewSSEClient(hub *Hub, bufSize int) *SSEClient {
 	if bufSize > 0 && bufSize != DefaultSendBufSize {
 		set = configure([]ClientOption{WithSendBufSize(bufSize)})
 	}
-	c := &SSEClient{hub: hub, stream: sseactor.New(set.sse)}
+	c := &SSEClient{hub: hub, stream: sseactor.New(set.at(hub).sse)}
 	c.adopt()
 	return c
 }
@@ -74,7 +74,7 @@ func (c *SSEClient) Outbox() *actors.Outbox {
 //   - ErrHubStopped for a hub that has stopped: 503, which tells an EventSource to give up,
 //   - ErrMethodNotAllowed: 405, with Allow,
 //   - ErrFlusherNotSupported: 500,
-//   - ErrTooManyConnections: as ErrTooManySubscribers, with 429 in place of 503; ErrLockedOut: 403,
+//   - ErrTooManyResumes: as ErrTooManySubscribers; ErrTooManyConnections: likewise, with 429 in place of 503; ErrLockedOut: 403,
 //   - what WithAuthenticate and WithAuthorize refuse: as it says there.
 func AcceptSSE(w http.ResponseWriter, r *http.Request, hub *Hub) error {
 	return standard.serveSSE("AcceptSSE", w, r, hub)
@@ -151,6 +151,7 @@ func (h *Hub) stream(op string, open func() (answering, error)) error {
 // open registers a stream and begins to answer the request with it; an error has been answered.
 func (s *settings) open(w http.ResponseWriter, r *http.Request, hub *Hub) (answering, error) {
 	c := &SSEClient{hub: hub}
+	s = s.at(hub)
 	place, err := hub.reserve(r, c, &c.who, s)
 	if err != nil {
 		return nil, hub.putOff(w, err)
@@ -185,5 +186,8 @@ func (c *SSEClient) answer(w http.ResponseWriter, r *http.Request) answering {
 }
 
 func (c *SSEClient) adopt() {
+	if c.hub.up().History != nil {
+		c.stream.Outbox().KeepCursor()
+	}
 	c.hub.adopt(c.hub.house(&actors.Adopt{Kind: "sse", Subscriber: c, Outbox: c.stream.Outbox(), Actor: c.stream.Actor(), Refuse: c.stream.Refuse}))
 }

@@ -124,17 +124,13 @@ func (s *speaker) publish(m *command) (code, error) {
 	if err := s.receiver.receive(false, m.payload); err != nil {
 		return codeOK, err
 	}
-	if s.link.Redis == nil {
-		return codeOf(hub.enter(&actors.Broadcast{Frame: frame, Topic: m.topic, Key: m.key})), nil
+	var opts []BroadcastOption
+	if m.key != "" {
+		opts = []BroadcastOption{WithKey(m.key)}
 	}
-	err := hub.publish(s.context(), s.link, &actors.Publish{Frame: frame, Topic: m.topic, Key: m.key})
-	switch code := codeOf(err); {
-	case code != codeInternal:
-		return code, nil
-	case err == errNoAnswer && s.link.History != nil:
-		return codeUnknown, nil
-	}
-	return codeLocalOnly, nil
+	ctx, cancel := context.WithTimeout(s.context(), s.link.Patience)
+	defer cancel()
+	return codeOf(Audience{hub: hub, topic: m.topic}.publishContext(ctx, frame, opts)), nil
 }
 
 // ask asks a hook about a topic; no hook lets nobody.
@@ -199,8 +195,10 @@ func codeOf(err error) code {
 		return codeTimeout
 	case errors.Is(err, ErrHubStopped), errors.Is(err, ErrNotRegistered):
 		return codeStopped
-	case errors.Is(err, actors.ErrUnknownOutcome):
+	case errors.Is(err, ErrUnknownOutcome):
 		return codeUnknown
+	case errors.Is(err, ErrLocalOnly):
+		return codeLocalOnly
 	}
 	return codeInternal
 }

@@ -104,8 +104,15 @@ func (a Audience) Broadcast(data []byte, opts ...BroadcastOption) {
 	a.broadcast("Broadcast", data, actors.NewFrame, opts)
 }
 
-// BroadcastBinary is Broadcast of a message that goes out as a binary one. To SSE streams, which are text, there is no difference.
+// BroadcastBinary is Broadcast of a message that goes out as a binary one. To SSE streams, which are text, there is no difference. On a
+// hub WithHistory and WithRedis it is for every instance, as BroadcastEvent is: the log knows what is binary, plain channels do not.
 func (a Audience) BroadcastBinary(data []byte, opts ...BroadcastOption) {
+	if a.logged() {
+		if err := a.publishLoosely(context.Background(), actors.NewBinaryFrame(data), opts); err != nil {
+			a.hub.warn("BroadcastBinary ignored: " + err.Error())
+		}
+		return
+	}
 	a.broadcast("BroadcastBinary", data, actors.NewBinaryFrame, opts)
 }
 
@@ -115,8 +122,15 @@ func (a Audience) BroadcastContext(ctx context.Context, data []byte, opts ...Bro
 	return a.broadcastContext(ctx, data, actors.NewFrame, opts)
 }
 
-// BroadcastBinaryContext is BroadcastContext of a message that goes out as a binary one.
+// BroadcastBinaryContext is BroadcastContext of a message that goes out as a binary one. Where BroadcastBinary is for every instance it
+// says what BroadcastEventContext does.
 func (a Audience) BroadcastBinaryContext(ctx context.Context, data []byte, opts ...BroadcastOption) error {
+	if a.logged() {
+		if err := checkContext(ctx); err != nil {
+			return err
+		}
+		return a.publishContext(ctx, actors.NewBinaryFrame(data), opts)
+	}
 	return a.broadcastContext(ctx, data, actors.NewBinaryFrame, opts)
 }
 
@@ -134,7 +148,11 @@ func (a Audience) SubscriberCount() int {
 // BroadcastOption changes one broadcast. A nil option is skipped.
 type BroadcastOption func(*broadcastOptions)
 
-type broadcastOptions struct{ except Subscriber }
+type broadcastOptions struct {
+	except Subscriber
+	key    string
+	err    error // an option is not as it must be
+}
 
 // Except leaves sub out, on whichever transport it is connected, also when the broadcast comes back through Redis. It is one subscriber
 // of this hub; the last Except of a call counts. One that is nil, or not registered, is nobody.
@@ -145,37 +163,52 @@ func Except(sub Subscriber) BroadcastOption {
 	return func(o *broadcastOptions) { o.except = sub }
 }
 
-// exception is the subscriber that options leave out; nil: none.
-func exception(opts []BroadcastOption) Subscriber {
+// broadcastOf is what options come to.
+func broadcastOf(opts []BroadcastOption) (o broadcastOptions) {
 	if len(opts) == 0 {
-		return nil
+		return o
 	}
-	var o broadcastOptions
+	collected := new(broadcastOptions)
 	for _, opt := range opts {
 		if opt != nil {
-			opt(&o)
+			opt(collected)
 		}
 	}
-	return o.except
+	return *collected
 }
 
-func (a Audience) message(frame *actors.Frame, opts []BroadcastOption) *actors.Broadcast {
-	return &actors.Broadcast{Frame: frame, Topic: a.topic, Except: exception(opts)}
+func (a Audience) message(frame *actors.Frame, opts []BroadcastOption) (*actors.Broadcast, error) {
+	o := broadcastOf(opts)
+	return &actors.Broadcast{Frame: frame, Topic: a.topic, Except: o.except, Key: o.key, History: a.historyOf()}, o.err
+}
+
+// everywhere is message for every instance.
+func (a Audience) everywhere(frame *actors.Frame, opts []BroadcastOption) (*actors.Publish, error) {
+	o := broadcastOf(opts)
+	return &actors.Publish{Frame: frame, Topic: a.topic, Except: o.except, Key: o.key, History: a.historyOf()}, o.err
 }
 
 func (a Audience) broadcast(name string, data []byte, frame func([]byte) *actors.Frame, opts []BroadcastOption) {
-	if err := a.check(); err != nil {
-		a.hub.warn(name + " ignored: " + err.Error())
-		return
+	err := a.check()
+	if err == nil {
+		var m *actors.Broadcast
+		if m, err = a.message(frame(data), opts); err == nil {
+			_ = a.hub.enter(m)
+			return
+		}
 	}
-	_ = a.hub.enter(a.message(frame(data), opts))
+	a.hub.warn(name + " ignored: " + err.Error())
 }
 
 func (a Audience) broadcastContext(ctx context.Context, data []byte, frame func([]byte) *actors.Frame, opts []BroadcastOption) error {
 	if err := cmp.Or(checkContext(ctx), a.check()); err != nil {
 		return err
 	}
-	return a.hub.enterContext(ctx, a.message(frame(data), opts))
+	m, err := a.message(frame(data), opts)
+	if err != nil {
+		return err
+	}
+	return a.hub.enterContext(ctx, m)
 }
 
 // check reports why nothing can be done with a.

@@ -93,6 +93,9 @@ func (c *connection) tick(ctx actor.Context) {
 }
 
 func (c *connection) ping(now time.Time) {
+	if mark := c.box.Mark(); mark != nil { // so that a quiet peer's cursor does not stay behind
+		_ = c.box.Send(mark)
+	}
 	c.life.before = c.sink().Vitals()
 	c.alive.Store(false)
 	c.life.awaiting, c.life.pinged = true, now

@@ -65,8 +65,6 @@ type Config struct {
 	Logger *slog.Logger
 	// Redis makes the spec of the child that links the hub to Redis, as redisactor.Spec does; nil: no Redis.
 	Redis func(*actors.Link) actors.Spec
-	// History is how much is kept of each topic; nil: the hub keeps no history.
-	History *actors.History
 	// Shut makes the hub wait for actors.Open before it applies any operation.
 	Shut bool
 }

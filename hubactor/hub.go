@@ -182,10 +182,6 @@ func (h *hub) start(ctx actor.Context) {
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
 		History: h.cfg.History,
 	}
-	if h.cfg.History != nil {
-		kept := h.cfg.History.WithDefaults()
-		h.link.History = &kept
-	}
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)
 	if h.cfg.OnDrop != nil {

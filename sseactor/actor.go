@@ -109,10 +109,18 @@ func (s *stream) beat() {
 	if left <= 0 {
 		left = silence
 		if !s.pending {
-			s.write(actors.Gathered{Bytes: comment})
+			s.write(actors.Gathered{Bytes: s.sign()})
 		}
 	}
 	s.timer.Reset(left)
+}
+
+// sign is a sign of life: a comment, or where the hub's log stands if the client keeps a cursor.
+func (s *stream) sign() []byte {
+	if mark := s.box.Mark(); mark != nil {
+		return s.cfg.encode()(mark)
+	}
+	return comment
 }
 
 // check ends the stream when writing failed.
