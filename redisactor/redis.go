@@ -65,9 +65,12 @@ type books struct {
 	hub    *actors.Link
 	runner *actors.Runner
 	gate   deliverer
-	ledger *ledger
-	link   *link // nil before the first start and after the stop
-	jobs   []job // for the publisher, as soon as what waits in the mailbox has been looked at
+	ledger *ledger // of a hub without history
+	link   *link   // nil before the first start and after the stop
+	jobs   []job   // for the publisher, as soon as what waits in the mailbox has been looked at
+
+	history *history // nil: the hub has none
+	warned  bool     // of a record that cannot be read
 
 	own    *topic            // the hub itself
 	topics map[string]*topic // that somebody is in, or was within the linger
@@ -97,6 +100,9 @@ func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
 		own: &topic{origin: &origin{channel: channel}, members: true}, topics: make(map[string]*topic), control: channel + controlSuffix,
 	}
 	b.gate.hub = hub
+	if hub.History != nil {
+		b.history = newHistory(channel, *hub.History)
+	}
 	return b
 }
 
@@ -108,6 +114,8 @@ type redisActor struct {
 	doubt   *time.Timer // for an echo that is late; nil: none is
 	silence *time.Timer // for the oldest announcement; nil: there is none
 	lingers *time.Timer // for topics that nobody is in any more; nil: there is none
+	watch   *time.Timer // for messages of a hub with history; nil: there are none
+	reread  *time.Timer // for a read that has failed; nil: none has, or it was tried again
 	draining,
 	lingering *time.Timer
 }
@@ -146,6 +154,15 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		a.interest(m)
 	case *lingered:
 		a.lingered(time.Now())
+	case *actors.Load:
+		a.load(m.Topics)
+	case *gotten:
+		a.gotten(m)
+	case *readAgain:
+		a.reread = nil
+		a.proceed()
+	case *watch:
+		a.watchOver(time.Now())
 	case *actors.Announce:
 		a.announce(m)
 	case *silent:
@@ -198,7 +215,7 @@ func (a *redisActor) Receive(ctx actor.Context) {
 	case *actor.Stopped:
 		a.runner.Close()
 	}
-	if curious := !a.ledger.Empty(); a.member != nil && a.member.curious.Load() != curious {
+	if curious := !a.ledger.Empty() || a.history != nil && a.history.reading != nil; a.member != nil && a.member.curious.Load() != curious {
 		a.member.curious.Store(curious)
 	}
 	a.goOnDraining()
@@ -216,13 +233,21 @@ func (a *redisActor) start() {
 		self, system := a.self, a.hub.System
 		a.gate.attend = func() { system.Root.Send(self, &attend{}) }
 		a.link = acquire(a.hub.System, a.client, a.log())
+		if a.history != nil {
+			a.link.prompt.Store(true)
+		}
 		return
 	}
 	// The message that the crash came with is gone and may have been anything: take it for a lost subscription. The
 	// connection has not changed, so the echoes come all the same.
 	if a.heard > a.ended {
 		a.interrupt()
-		a.gap(errRestarted)
+		a.gone(errRestarted)
+	}
+	if a.history != nil {
+		a.stopReading()
+		a.proceed()
+		a.armWatch()
 	}
 	if a.member != nil {
 		a.link.change(a.subscriptions(), func(s *subscription) { s.told.Store(0) })
@@ -243,6 +268,7 @@ func (a *redisActor) stop() {
 	a.finish()
 	a.drained = true
 	a.hangUp(time.Now(), actors.ErrHubStopped)
+	a.hangUpLogged(actors.ErrHubStopped)
 	a.hush(time.Now(), actors.ErrHubStopped)
 	a.leave()
 	if a.link != nil {
@@ -252,7 +278,7 @@ func (a *redisActor) stop() {
 }
 
 func (a *redisActor) stopTimers() {
-	actors.StopTimers(a.overdue, a.doubt, a.silence, a.lingers, a.draining, a.lingering)
+	actors.StopTimers(a.overdue, a.doubt, a.silence, a.lingers, a.watch, a.reread, a.draining, a.lingering)
 }
 
 // message takes what Redis sent. The member's credit goes back when the gate has answered, or now.
@@ -269,6 +295,21 @@ func (a *redisActor) message(m *message) {
 	t := m.to.topic
 	if t == nil {
 		a.tellConnections(&actors.Announced{Payload: []byte(m.payload)})
+		return
+	}
+	if a.history != nil {
+		if a.messageLogged(t, m) {
+			credit = nil
+		}
+		return
+	}
+	if m.record != nil || isRecord(m.payload) { // of a hub with history
+		if m.record == nil {
+			a.warnOf(t.channel)
+		} else if t.members {
+			credit = nil
+			a.gate.deliver(actors.Broadcast{Frame: m.frame(), Topic: t.name}, nil, m.to.member)
+		}
 		return
 	}
 	own, deliver := a.ledger.Echo(t.name, m.payload)
@@ -333,6 +374,9 @@ func (a *redisActor) leave() {
 	a.link.leave(a.subscriptions()...)
 	a.member.leave()
 	a.flush()
+	if a.history != nil {
+		a.leaveLogged()
+	}
 	if a.controlSub != nil {
 		a.controlSub.left = true
 		delete(a.barred, a.control)
@@ -353,10 +397,13 @@ func (a *redisActor) confirm(s *subscription, epoch uint64) {
 	}
 	again := a.confirmed(s.topic)
 	s.topic.on, a.heard = epoch, epoch
+	if a.history != nil {
+		a.confirmLogged(s.topic, again)
+	}
 	if !s.own() {
 		return
 	}
-	if !a.apart {
+	if !a.apart && a.history == nil { // that goes on when it is repaired
 		a.well()
 	}
 	if !again {
@@ -384,7 +431,7 @@ func (a *redisActor) lost(epoch uint64, err error) {
 		a.interrupt()
 	case heard:
 		a.interrupt()
-		a.gap(err)
+		a.gone(err)
 	default:
 		a.trouble(err)
 	}
@@ -396,20 +443,43 @@ func (a *redisActor) interrupt() {
 	for _, t := range a.topics {
 		t.on = 0
 	}
-	a.flush()
+	if a.history != nil {
+		a.interruptLogged()
+	} else {
+		a.flush()
+	}
+}
+
+// gone reports that messages of others may be missing, or of a hub with history, which finds them, the trouble.
+func (a *redisActor) gone(cause error) {
+	if a.history != nil {
+		a.trouble(cause)
+	} else {
+		a.gap(cause)
+	}
 }
 
 // missed is for when messages have come that this hub had no room for, its own among them.
 func (a *redisActor) missed(n int) {
-	a.flush()
+	if a.history == nil {
+		a.flush()
+	}
 	if s := a.controlSub; s != nil && s.told.Load() > a.ended { // and what other hubs told, perhaps
 		a.tellConnections(&actors.Announcing{})
+	}
+	if a.history != nil {
+		a.tear(true)
+		a.proceed()
+		return
 	}
 	a.gate.report(fmt.Errorf("%w: %d were left out, which came faster than this hub takes them", actors.ErrRedisGap, n))
 }
 
 // ponged delivers what a PING's answer has shown to have no echo.
 func (a *redisActor) ponged(n, epoch uint64) {
+	if a.history != nil {
+		a.pongedLogged(n)
+	}
 	list, missing := a.ledger.Ponged(n, epoch)
 	for _, e := range list {
 		a.deliverOwn(e)
@@ -447,6 +517,9 @@ func (e *entry) broadcast() actors.Broadcast {
 }
 
 func (a *redisActor) flush() {
+	if a.history != nil {
+		a.flushLogged(func(*publication) bool { return true })
+	}
 	for _, e := range a.ledger.Interrupt() {
 		a.deliverOwn(e)
 	}
