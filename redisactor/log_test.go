@@ -266,9 +266,9 @@ func TestARedisThatHasLostItsDataBeginsAnotherEpoch(t *testing.T) {
 }
 
 func TestAReplicaThatTakesOverIsAnotherEpoch(t *testing.T) {
-	first := redistest.StartReal(t)
+	first := redistest.StartReal(t, "--repl-diskless-sync-delay", "0")
 	host, port, _ := strings.Cut(first.Addr(), ":")
-	second := redistest.StartReal(t, "--replicaof", host+" "+port)
+	second := redistest.StartReal(t, "--replicaof", host, port)
 	ctx := context.Background()
 	replica := second.Client(t)
 	a := newHub(t, first.Client(t), "over", keeping(10))

@@ -406,7 +406,7 @@ func (a *redisActor) loaded(r *reading) {
 		}
 		at = h.at
 	}
-	m := &actors.Logged{At: at, Down: h.down}
+	m := &actors.Logged{At: at, Down: h.down || a.member == nil}
 	for _, of := range g.topics {
 		t := a.topicOf(of.name)
 		followed := a.member != nil && a.confirmed(t)
