@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -514,5 +515,211 @@ func TestWhoIsNotSubscribedDeliversItsOwnAtOnceWithoutAPosition(t *testing.T) {
 	}
 	if got := a.loads("")[""]; got.Followed || len(got.Messages) != 1 {
 		t.Errorf("loaded %+v", got)
+	}
+}
+
+func TestWhatIsPublishedToATopicThatIsNotConfirmedYetIsDeliveredOnce(t *testing.T) {
+	srv := redistest.StartReal(t)
+	a, b := newHub(t, srv.Client(t), "join", keeping(10)), newHub(t, srv.Client(t), "join", keeping(10))
+	a.follow()
+	b.follow()
+	var want []string
+	var replies []<-chan error
+	for _, topic := range numbered("t", 100) {
+		a.enter(topic)
+		replies = append(replies, a.publishTo(topic, "m", nil))
+		want = append(want, inTopic(topic, "m"))
+	}
+	for _, r := range replies {
+		told(t, r)
+	}
+	a.getsOnce(2*time.Second, want)
+	got := a.loads(numbered("t", 100)...)
+	for topic, l := range got {
+		if !l.Followed || len(l.Messages) != 1 || l.Lost != 0 {
+			t.Errorf("%s: %+v", topic, l)
+		}
+	}
+	a.grows()
+	if errs := a.trouble(); len(errs) > 0 {
+		t.Errorf("trouble %v", errs)
+	}
+}
+
+func TestATopicThatIsLeftIsNotFollowedAnyMore(t *testing.T) {
+	srv := redistest.StartReal(t)
+	a := newHub(t, srv.Client(t), "leave", keeping(10))
+	a.enter("x")
+	a.follow()
+	if l := a.loads("x")["x"]; !l.Followed {
+		t.Errorf("loaded %+v", l)
+	}
+	a.exit("x")
+	told(t, a.publishTo("x", "lingering", nil)) // goes on to the ring
+	a.gets(time.Second, "[x] lingering")
+	if !redistest.Until(5*time.Second, func() bool {
+		return slices.ContainsFunc(a.loggeds(), func(l *actors.Logged) bool {
+			return slices.ContainsFunc(l.Topics, func(t actors.LoggedTopic) bool { return t.Topic == "x" && !t.Followed && !t.Loaded })
+		})
+	}) {
+		t.Error("the registry was not told that the topic was left")
+	}
+	told(t, a.publishTo("x", "gone", nil))
+	a.gets(100*time.Millisecond, "[x] lingering")
+}
+
+func TestCrashesCostAHubWithHistoryNothing(t *testing.T) {
+	srv := redistest.StartReal(t)
+	a, b := newHub(t, srv.Client(t), "crash", keeping(1000)), newHub(t, srv.Client(t), "crash", keeping(1000))
+	a.follow()
+	b.follow()
+	stopA, stopB := load(t, a, "a", time.Millisecond), load(t, b, "b", time.Millisecond)
+	for range 4 {
+		redistest.Until(150*time.Millisecond, func() bool { return false })
+		a.send(&actors.Crash{Reason: "test"})
+	}
+	redistest.Until(time.Second, func() bool { return false })
+	sentA, sentB := stopA(), stopB()
+	a.getsOnce(5*time.Second, sentB)
+	if twice := a.wrong(sentA, func(n int) bool { return n > 1 }); twice != "" {
+		t.Errorf("twice: %s", twice)
+	}
+	if lost := len(sentA) - len(sentB); a.total() < len(sentA)+len(sentB)-8 { // at most one with each crash
+		t.Errorf("%d of %d and %d messages (%d)", a.total(), len(sentA), len(sentB), lost)
+	}
+	a.grows()
+	if a.resets() > 0 {
+		t.Errorf("%d resets", a.resets())
+	}
+	for _, err := range a.trouble() {
+		if errors.Is(err, actors.ErrRedisGap) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOwnMessagesOfAHubWithHistoryDoNotWaitForAnEchoThatCannotCome(t *testing.T) {
+	for name, second := range map[string]func(t *testing.T, first *redistest.Server) *redistest.Server{
+		"two strangers":            func(t *testing.T, _ *redistest.Server) *redistest.Server { return redistest.StartReal(t) },
+		"a replica and its master": func(t *testing.T, first *redistest.Server) *redistest.Server { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			first := redistest.StartReal(t, "--repl-diskless-sync-delay", "0")
+			next := second(t, first)
+			var addr atomic.Value
+			addr.Store(first.Addr())
+			if next == nil { // what is subscribed to is a replica that has stopped following
+				next, first = first, replica(t, first)
+				addr.Store(first.Addr())
+			}
+			h := newHub(t, moving(t, &addr), "apart", keeping(100))
+			h.follow()
+			if name != "two strangers" {
+				if err := first.Client(t).SlaveOf(context.Background(), "no", "one").Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			addr.Store(next.Addr())
+			drop(t, first)
+			redistest.Until(100*time.Millisecond, func() bool { return false })
+			want := numbered("m", 50)
+			var replies []<-chan error
+			for _, p := range want {
+				replies = append(replies, h.publish(p))
+			}
+			h.gets(2*time.Second, want...)
+			for _, r := range replies {
+				told(t, r)
+			}
+			h.resubscribed(1, 5*time.Second)
+			if !redistest.Until(2*time.Second, func() bool { return next.Subscribers(t, "apart") == 1 }) {
+				t.Error("the subscription was not renewed")
+			}
+			more := numbered("n", 50)
+			for _, p := range more {
+				told(t, h.publish(p))
+			}
+			h.getsOnce(time.Second, append(want, more...))
+			h.grows()
+			if errs := h.trouble(); len(errs) != 1 || !strings.Contains(errs[0].Error(), "subscribed and publishing on different servers") {
+				t.Errorf("the hub was told %v", errs)
+			}
+		})
+	}
+}
+
+func TestADrainSeesAHubWithHistoryThrough(t *testing.T) {
+	srv := redistest.StartReal(t)
+	proxy := redistest.Proxy(t, srv.Addr())
+	h := newHub(t, redistest.Client(t, proxy.Addr()), "drain", keeping(10))
+	h.follow()
+	replies := []<-chan error{h.publish("1"), h.publish("2")}
+	if d := h.drain(2 * time.Second); d > time.Second {
+		t.Errorf("it took %v", d)
+	}
+	for _, r := range replies {
+		if err := already(t, r); err != nil {
+			t.Error(err)
+		}
+	}
+	h.gets(time.Second, "1", "2")
+
+	h = newHub(t, redistest.Client(t, proxy.Addr()), "drain", keeping(10))
+	h.follow()
+	proxy.Mute(redistest.Everything)
+	reply := h.publish("3")
+	h.send(&actors.Load{Topics: []string{""}})
+	redistest.Until(50*time.Millisecond, func() bool { return false })
+	if d := h.drain(300 * time.Millisecond); d > time.Second {
+		t.Errorf("it took %v", d)
+	}
+	if err := already(t, reply); !errors.Is(err, actors.ErrHubStopped) {
+		t.Errorf("the caller was told %v", err)
+	}
+	h.gets(time.Second, "3")
+}
+
+func TestWhatIsTooOldIsNotLoaded(t *testing.T) {
+	srv := redistest.StartReal(t)
+	keep := &actors.History{Messages: 10, Age: 800 * time.Millisecond}
+	a := newHub(t, srv.Client(t), "old", func(h *hub) {
+		k := keep.WithDefaults()
+		h.link.History = &k
+	})
+	a.enter("x", "y")
+	a.follow()
+	told(t, a.publishTo("x", "1", nil))
+	told(t, a.publishTo("y", "2", nil))
+	redistest.Until(500*time.Millisecond, func() bool { return false })
+	told(t, a.publishTo("y", "3", nil))
+	redistest.Until(500*time.Millisecond, func() bool { return false })
+	got := a.loads("x", "y")
+	if x, y := got["x"], got["y"]; len(x.Messages) > 0 || x.Lost == 0 || !slices.Equal(texts(y.Messages), []string{"3"}) || y.Lost != 2 {
+		t.Errorf("loaded %+v", got)
+	}
+}
+
+func TestAHoleBetweenMessagesIsRepaired(t *testing.T) {
+	srv := redistest.StartReal(t)
+	client, ctx := srv.Client(t), context.Background()
+	a := newHub(t, srv.Client(t), "silent", keeping(10))
+	a.enter("x")
+	a.follow()
+	told(t, a.publishTo("x", "1", nil))
+	told(t, a.publishTo("x", "2", nil))
+	epoch := client.HGet(ctx, "{wskit:silent}", "e").Val()
+	for n := 3; n <= 4; n++ { // only of the second one the hub is told
+		header := fmt.Sprintf("%s %d %d %d 10 1000 10000 other - ", epoch, n, n-1, time.Now().UnixMilli())
+		header = strings.TrimSuffix(header, " ")
+		client.HSet(ctx, "{wskit:silent}", "n", n)
+		client.XAdd(ctx, &redis.XAddArgs{Stream: "{wskit:silent}:t::x", ID: fmt.Sprintf("%d-0", n), Values: []any{"h", header, "c", "0", "d", fmt.Sprint(n)}})
+		if n == 4 {
+			client.Publish(ctx, "silent:x", "\x00wskit1 "+header+"\n4")
+		}
+	}
+	a.gets(2*time.Second, "[x] 1", "[x] 2", "[x] 3", "[x] 4")
+	a.grows()
+	if errs := a.trouble(); len(errs) > 0 {
+		t.Errorf("trouble %v", errs)
 	}
 }

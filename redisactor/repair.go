@@ -270,7 +270,8 @@ func (a *redisActor) repaired(r *reading) {
 		}
 		a.turnTo(actors.Position{Epoch: g.at.Epoch, N: start})
 	}
-	list, missing := a.merge(g, held, fresh)
+	missing := a.missing(held, r.began)
+	list := a.merge(g, held, fresh)
 	lost := a.holes(g, list, !same, fresh && same && was.Epoch != "")
 	kept := make(map[string][]*actors.Frame)
 	for _, each := range list {
@@ -327,9 +328,8 @@ func (a *redisActor) repaired(r *reading) {
 	a.proceed()
 }
 
-// merge is what was read and what has come, up to where the log stood, in order and each once. missing says that something of this hub's own
-// was to come and has not.
-func (a *redisActor) merge(g *gotten, held []arrival, fresh bool) (list []arrival, missing bool) {
+// merge is what was read and what has come, up to where the log stood, in order and each once.
+func (a *redisActor) merge(g *gotten, held []arrival, fresh bool) (list []arrival) {
 	h := a.history
 	for _, each := range held {
 		if each.at.Epoch == h.at.Epoch && each.at.N > h.at.N && each.at.N <= g.at.N {
@@ -350,12 +350,25 @@ func (a *redisActor) merge(g *gotten, held []arrival, fresh bool) (list []arriva
 				continue
 			}
 			list = append(list, arrival{r, t, nil})
-			p := h.own[r.tag]
-			missing = missing || p != nil && !p.delivered && p.on > 0 && p.on == t.on
 		}
 	}
 	slices.SortStableFunc(list, func(x, y arrival) int { return cmp.Compare(x.at.N, y.at.N) })
-	return list, missing
+	return list
+}
+
+// missing reports whether something of this hub's own was to come by now and has not.
+func (a *redisActor) missing(held []arrival, before time.Time) bool {
+	come := make(map[string]bool, len(held))
+	for _, each := range held {
+		come[each.tag] = true
+	}
+	return slices.ContainsFunc(a.history.order, func(p *publication) bool {
+		if p.delivered || p.answer != answerExecuted || p.on == 0 || !p.since.Before(before) || come[p.tag] {
+			return false
+		}
+		t := a.topicOf(p.topic)
+		return t != nil && t.on == p.on
+	})
 }
 
 // holes is which topics have lost messages, and up to where.
