@@ -113,6 +113,13 @@ func (d *deliverer) full() bool {
 	return len(d.queue) >= maxBehind || d.bytes >= maxBehindBytes
 }
 
+// behind reports whether anything waits for the window.
+func (d *deliverer) behind() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.queue) > 0
+}
+
 // attended is for the actor: it asks the gate for as much as the window allows, and reports what timed out.
 func (d *deliverer) attended() {
 	d.mu.Lock()

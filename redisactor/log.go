@@ -210,6 +210,11 @@ func (a *redisActor) answeredLogged(r result) {
 	case answerUnknown:
 		a.unknown(p, r.err)
 	}
+	if r.answer == answerExecuted && len(a.barred) > 0 {
+		if t := a.topicOf(p.topic); t == nil || t.sub == nil || a.confirmed(t) {
+			a.unbar(a.origin(p.topic).channel)
+		}
+	}
 	switch {
 	case known: // it was given up on, and that was reported
 	case r.answer == answerExecuted && !h.torn && h.failures == 0 && !a.apart || a.wanted == 0:
@@ -287,7 +292,7 @@ func (a *redisActor) watchOver(now time.Time) {
 	if late {
 		a.trouble(errNoAnswer)
 	}
-	if missing && !h.torn && a.confirmed(a.own) {
+	if missing && !h.torn && a.confirmed(a.own) && !a.gate.behind() && !a.member.behind() {
 		a.tear(false)
 		a.proceed()
 	}

@@ -271,6 +271,9 @@ func (a *redisActor) stop() {
 	a.hangUpLogged(actors.ErrHubStopped)
 	a.hush(time.Now(), actors.ErrHubStopped)
 	a.leave()
+	if a.history != nil {
+		a.stopReading()
+	}
 	if a.link != nil {
 		a.link.release()
 		a.link = nil

@@ -24,7 +24,7 @@ type reading struct {
 	load  []string           // topics that the registry wants; nil: it is a repair
 	got   *gotten            // nil: it has not come yet
 	fence uint64             // the PINGs of a higher number were sent after that
-	notes map[string][]noted // what was delivered meanwhile of the topics of a load
+	notes map[string][]noted // what was delivered meanwhile, by topic of the load
 	end   context.CancelFunc
 }
 
@@ -36,10 +36,7 @@ type noted struct {
 
 // note takes what is delivered while a load is under way.
 func (r *reading) note(topic string, rec *record, frame *actors.Frame) {
-	if slices.Contains(r.load, topic) {
-		if r.notes == nil {
-			r.notes = make(map[string][]noted)
-		}
+	if _, wanted := r.notes[topic]; wanted {
 		r.notes[topic] = append(r.notes[topic], noted{rec, frame})
 	}
 }
@@ -103,12 +100,20 @@ func (a *redisActor) holdBack(r arrival) {
 	h.heldBytes += len(r.payload)
 }
 
+// maxLoads is how many loads wait side by side; beyond it they become one.
+const maxLoads = 256
+
 // load takes it that the registry wants what is kept of topics.
 func (a *redisActor) load(topics []string) {
 	if a.history == nil || a.drain != nil || len(topics) == 0 {
 		return
 	}
-	a.history.loads = append(a.history.loads, topics)
+	h := a.history
+	if h.loads = append(h.loads, topics); len(h.loads) > maxLoads {
+		all := slices.Concat(h.loads...)
+		slices.Sort(all)
+		h.loads = [][]string{slices.Compact(all)}
+	}
 	a.proceed()
 }
 
@@ -118,6 +123,8 @@ func (a *redisActor) proceed() {
 	switch {
 	case h.reading != nil || a.reread != nil || a.drained || a.link == nil:
 	case a.member != nil && !a.confirmed(a.own):
+	case a.member != nil && h.torn && a.gate.full(): // what is read would have nowhere to go
+		a.reread = a.after(watchEvery, &readAgain{})
 	case a.member != nil && h.torn:
 		a.read(nil)
 	default:
@@ -162,7 +169,10 @@ func (a *redisActor) read(load []string) {
 	}
 	h.tokens++
 	ctx, cancel := context.WithTimeout(context.Background(), stuckAfter)
-	h.reading = &reading{token: h.tokens, began: time.Now(), load: load, end: cancel}
+	h.reading = &reading{token: h.tokens, began: time.Now(), load: load, end: cancel, notes: make(map[string][]noted, len(load))}
+	for _, name := range load {
+		h.reading.notes[name] = nil
+	}
 	g := &gotten{token: h.tokens}
 	client, k, most, self, system := a.link.bounded, h.keys, int64(h.most), a.self, a.hub.System
 	go func() {
