@@ -346,12 +346,12 @@ func (a *redisActor) messageLogged(t *topic, m *message) bool {
 		a.gate.deliver(actors.Broadcast{Frame: m.frame(), Topic: t.name}, nil, m.to.member)
 		return true
 	}
-	if r := (arrival{m.record, t, m.received}); a.history.torn {
+	r := arrival{m.record, t, m.received}
+	if a.history.torn {
 		a.holdBack(r)
 		return false
-	} else {
-		return a.live(r, m.to.member)
 	}
+	return a.live(r, m.to.member)
 }
 
 // warnOf logs, once, that a record was none.

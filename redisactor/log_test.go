@@ -345,3 +345,25 @@ func TestADrainSeesAHubWithHistoryThrough(t *testing.T) {
 	}
 	h.gets(time.Second, "3")
 }
+
+func TestWhatHasAPositionWaitsForASlowHub(t *testing.T) {
+	srv := redistest.StartReal(t)
+	hold := make(chan struct{})
+	a, b := newHub(t, srv.Client(t), "slow", keeping(10), stalled(hold)), newHub(t, srv.Client(t), "slow", keeping(10))
+	a.subscribe()
+	b.follow()
+	want := numbered("m", 2000)
+	for _, p := range want {
+		b.publish(p)
+	}
+	own := a.publish("own")
+	b.getsOnce(5*time.Second, append(slices.Clone(want), "own"))
+	redistest.Until(2*time.Second, func() bool { return false }) // longer than an echo may be late
+	close(hold)
+	told(t, own)
+	a.getsOnce(5*time.Second, append(want, "own"))
+	a.grows()
+	if errs := a.trouble(); len(errs) > 0 || a.timeouts.Load() > 0 {
+		t.Errorf("trouble %v, %d timeouts", errs, a.timeouts.Load())
+	}
+}

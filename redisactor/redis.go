@@ -16,6 +16,9 @@
 // A topic of a hub is a channel of its own, which the hub is subscribed to while somebody is in the topic, and for 2 s after. All of
 // a hub's messages keep one order, that of Redis. What hubs tell each other is on one more channel.
 //
+// In a hub with history each message has its position, by which it is known again: it is delivered when it comes back, and what a lost
+// subscription missed is read from the streams. See history.
+//
 // An error that Redis answers with is not a broken connection: it concerns the hub whose channel or message it is about, is
 // reported to that one, and touches no other. Neither does a hub that takes its messages slowly: they wait for it, up to a
 // bound, and the reader goes on.
@@ -36,13 +39,14 @@ import (
 var errRestarted = errors.New("wskit: the redis actor was restarted")
 
 // Spec returns what makes a hub's redis child from the hub's Link: an actor that takes actors.Publish, actors.Subscribe,
-// actors.Unsubscribe, actors.Interest, actors.Announce and actors.Drain, delivers through the Link's Gate, reports
+// actors.Unsubscribe, actors.Interest, actors.Load, actors.Announce and actors.Drain, delivers through the Link's Gate, reports
 // actors.Subscribed, for the hub's own channel, and actors.Failed to the Link's Listener, and hands actors.Announced and
 // actors.Announcing to the Link's Connections. Spec may be called from any goroutine; client stays the caller's, who closes it
 // after the hub has stopped.
 //
 // The channel of a topic is channel + ":" + its name, with one colon more in front of a name that begins with one; a user's own
-// topic has channel + "::user:" + the id, and what hubs tell each other channel + "::control".
+// topic has channel + "::user:" + the id, and what hubs tell each other channel + "::control". With history there are keys too, all of
+// which begin with "{wskit:" + channel + "}".
 func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 	return func(hub *actors.Link) actors.Spec {
 		// Whoever wakes this mailbox is seldom alone with its message: the callers that a pipeline has answered publish

@@ -286,7 +286,7 @@ func (a *redisActor) repaired(r *reading) {
 	kept := make(map[string][]*actors.Frame)
 	for _, each := range list {
 		own := h.own[each.tag]
-		if each.bare && each.whole == nil && own == nil || !a.confirmed(each.topic) && own == nil {
+		if each.whole == nil && own == nil && (each.bare || !a.confirmed(each.topic)) {
 			continue
 		}
 		frame := a.hand(each, nil)
@@ -302,7 +302,7 @@ func (a *redisActor) repaired(r *reading) {
 				Topic: t.name, Followed: a.confirmed(t), Loaded: true, Hole: true, Messages: kept[t.name], Lost: n,
 			})
 		}
-		if t.traced = a.confirmed(t); t.traced {
+		if t.traced = a.confirmed(t) && (fresh || t.owed || t.traced); t.traced {
 			t.seen, t.owed = h.at.N, false
 		}
 	})
@@ -485,7 +485,7 @@ func (a *redisActor) confirmLogged(t *topic, again bool) {
 	t.traced = false
 	switch {
 	case t == a.own:
-	case h.reading != nil && h.reading.load == nil: // which was too early for this one
+	case t.owed && h.reading != nil && h.reading.load == nil: // which was too early for this one
 		a.stopReading()
 	case t.owed && !h.torn:
 		h.loads = append(h.loads, []string{t.name})
