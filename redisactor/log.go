@@ -292,7 +292,7 @@ func (a *redisActor) watchOver(now time.Time) {
 	if late {
 		a.trouble(errNoAnswer)
 	}
-	if missing && !h.torn && a.confirmed(a.own) && !a.gate.behind() && !a.member.behind() {
+	if missing && !h.torn && a.reread == nil && a.confirmed(a.own) && !a.gate.behind() && !a.member.behind() {
 		a.tear(false)
 		a.proceed()
 	}

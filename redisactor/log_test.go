@@ -367,3 +367,48 @@ func TestWhatHasAPositionWaitsForASlowHub(t *testing.T) {
 		t.Errorf("trouble %v, %d timeouts", errs, a.timeouts.Load())
 	}
 }
+
+func TestHubsOfOneClientAndOneChannelHaveOneLog(t *testing.T) {
+	srv := redistest.StartReal(t)
+	client := srv.Client(t)
+	a, b, plain := newHub(t, client, "one", keeping(10)), newHub(t, client, "one", keeping(10)), newHub(t, client, "one")
+	other := newHub(t, client, "other", keeping(10))
+	for _, h := range []*hub{a, b, other} {
+		h.follow()
+	}
+	plain.subscribe()
+	var replies []<-chan error
+	var want []string
+	for i := range 100 {
+		h := []*hub{a, b, plain, other}[i%4]
+		replies = append(replies, h.publish(fmt.Sprint(i)))
+		if h != other {
+			want = append(want, fmt.Sprint(i))
+		}
+	}
+	for _, r := range replies {
+		told(t, r)
+	}
+	for _, h := range []*hub{a, b, plain} {
+		h.getsOnce(2*time.Second, want)
+		h.grows()
+	}
+	if !slices.Equal(a.received(), b.received()) || other.total() != 25 {
+		t.Errorf("%v, %v, %v", a.received(), b.received(), other.received())
+	}
+}
+
+func TestWhoMayNotAskWhichServerItIsHasALogAllTheSame(t *testing.T) {
+	srv := redistest.StartReal(t)
+	a := newHub(t, user(t, srv, srv.Addr(), "~*", "&*", "+@all", "-info"), "info", keeping(10))
+	b := newHub(t, srv.Client(t), "info", keeping(10))
+	a.follow()
+	b.follow()
+	for i, h := range []*hub{a, a, b, a, b} {
+		told(t, h.publish(fmt.Sprint(i)))
+	}
+	a.gets(time.Second, "0", "1", "2", "3", "4")
+	if a.grows(); a.resets() > 1 {
+		t.Errorf("%d resets", a.resets())
+	}
+}

@@ -52,6 +52,9 @@ type gotten struct {
 	err    error
 }
 
+// IgnoreDeadLetterLogging keeps protoactor silent about what is read when a hub has just stopped.
+func (*gotten) IgnoreDeadLetterLogging() {}
+
 type gottenTopic struct {
 	name string
 	list []*record // newest first
@@ -233,6 +236,11 @@ func (a *redisActor) gotten(g *gotten) {
 		h.failures++
 		a.trouble(g.err)
 		a.reread = a.after(rereading.Delay(h.failures, rand.Float64()), &readAgain{})
+		if h.torn && !h.fresh && !h.down { // nothing of others may be missing: they go on
+			held := h.held
+			h.torn, h.held, h.heldBytes = false, nil, 0
+			a.goOn(held)
+		}
 		return
 	case g.broken:
 		a.warnOf(h.meta)
@@ -325,17 +333,21 @@ func (a *redisActor) repaired(r *reading) {
 	case !a.apart:
 		a.well()
 	}
+	a.goOn(slices.DeleteFunc(held, func(each arrival) bool {
+		return each.at.N <= g.at.N && each.at.Epoch == g.at.Epoch || !same && each.at.Epoch == was.Epoch
+	}))
+	a.proceed()
+}
+
+// goOn takes what was held back as if it came now.
+func (a *redisActor) goOn(held []arrival) {
 	for _, each := range held {
-		if each.at.N <= g.at.N && each.at.Epoch == g.at.Epoch || !same && each.at.Epoch == was.Epoch {
-			continue
-		}
-		if h.torn {
+		if a.history.torn {
 			a.holdBack(each)
 		} else {
 			a.live(each, nil)
 		}
 	}
-	a.proceed()
 }
 
 // merge is what was read and what has come, up to where the log stood, in order and each once.
