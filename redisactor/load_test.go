@@ -12,41 +12,42 @@ import (
 )
 
 func TestALoadHasWhatIsKept(t *testing.T) {
-	srv := redistest.StartReal(t)
-	a := newHub(t, srv.Client(t), "load", keeping(3))
-	a.enter("x", "none")
-	a.follow()
-	for i := range 5 {
-		told(t, a.publishTo("x", fmt.Sprint(i), nil))
-	}
-	told(t, a.publishTo("elsewhere", "e", nil))
-	reply := make(chan error, 1)
-	a.send(&actors.Publish{Topic: "bare", Frame: actors.NewFrame([]byte("b")), History: &actors.History{}, Reply: reply})
-	told(t, reply)
-	large := strings.Repeat("l", 1000)
-	for range 3 {
-		reply := make(chan error, 1)
-		a.send(&actors.Publish{Topic: "large", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 2500}, Reply: reply})
-		told(t, reply)
-	}
-	a.send(&actors.Publish{Topic: "larger", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 25}, Reply: reply})
-	told(t, reply)
-	got := a.loads("x", "none", "elsewhere", "bare", "large", "larger", "")
-	for _, want := range []struct {
-		topic    string
-		followed bool
-		messages []string
-		lost     uint64
-	}{
-		{"x", true, []string{"2", "3", "4"}, 2}, {"none", true, nil, 0}, {"", true, nil, 0}, {"elsewhere", false, []string{"e"}, 0},
-		{"bare", false, nil, 7}, {"large", false, []string{large, large}, 8}, {"larger", false, []string{large}, 0},
-	} {
-		l := got[want.topic]
-		if l.Followed != want.followed || !slices.Equal(texts(l.Messages), want.messages) || l.Lost != want.lost || l.Hole {
-			t.Errorf("%q: followed %v, %d messages, lost %d", want.topic, l.Followed, len(l.Messages), l.Lost)
+	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
+		a := newHub(t, srv.Client(t), "load", keeping(3))
+		a.enter("x", "none")
+		a.follow()
+		for i := range 5 {
+			told(t, a.publishTo("x", fmt.Sprint(i), nil))
 		}
-	}
-	a.grows()
+		told(t, a.publishTo("elsewhere", "e", nil))
+		reply := make(chan error, 1)
+		a.send(&actors.Publish{Topic: "bare", Frame: actors.NewFrame([]byte("b")), History: &actors.History{}, Reply: reply})
+		told(t, reply)
+		large := strings.Repeat("l", 1000)
+		for range 3 {
+			reply := make(chan error, 1)
+			a.send(&actors.Publish{Topic: "large", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 2500}, Reply: reply})
+			told(t, reply)
+		}
+		a.send(&actors.Publish{Topic: "larger", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 25}, Reply: reply})
+		told(t, reply)
+		got := a.loads("x", "none", "elsewhere", "bare", "large", "larger", "")
+		for _, want := range []struct {
+			topic    string
+			followed bool
+			messages []string
+			lost     uint64
+		}{
+			{"x", true, []string{"2", "3", "4"}, 2}, {"none", true, nil, 0}, {"", true, nil, 0}, {"elsewhere", false, []string{"e"}, 0},
+			{"bare", false, nil, 7}, {"large", false, []string{large, large}, 8}, {"larger", false, []string{large}, 0},
+		} {
+			l := got[want.topic]
+			if l.Followed != want.followed || !slices.Equal(texts(l.Messages), want.messages) || l.Lost != want.lost || l.Hole {
+				t.Errorf("%q: followed %v, %d messages, lost %d", want.topic, l.Followed, len(l.Messages), l.Lost)
+			}
+		}
+		a.grows()
+	})
 }
 
 func TestATopicThatIsLeftIsNotFollowedAnyMore(t *testing.T) {
