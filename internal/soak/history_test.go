@@ -150,9 +150,13 @@ func (j *journey) run(long time.Duration) {
 	silence()
 	publishers.Wait()
 	arrive()
+	since := time.Now()
 	last := j.farewell()
+	wstest.Poll(patience, func() bool {
+		return !slices.ContainsFunc(list, func(each *traveller) bool { return !each.has(last, since) })
+	})
 	for _, each := range list {
-		if !wstest.Poll(patience, func() bool { return each.has(last) }) {
+		if !each.has(last, since) {
 			j.fail("%s has not got the last message: %s", each.name, each.lately())
 		}
 	}
@@ -304,9 +308,9 @@ type traveller struct {
 
 // heard is one thing that a traveller was told.
 type heard struct {
-	at          time.Time
-	id, text    string
-	reset, over string
+	at       time.Time
+	id, text string
+	reset    string
 }
 
 func (j *journey) newTraveller(i int) *traveller {
@@ -329,10 +333,11 @@ func (t *traveller) note(h heard) {
 	}
 }
 
-func (t *traveller) has(text string) bool {
+// has reports whether the traveller has that message, which was sent after since, or was told to start anew from behind it.
+func (t *traveller) has(text string, since time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.ContainsFunc(t.heard, func(h heard) bool { return h.text == text })
+	return slices.ContainsFunc(t.heard, func(h heard) bool { return h.text == text || h.reset != "" && h.at.After(since) })
 }
 
 func (t *traveller) lately() string {
@@ -428,7 +433,7 @@ func (t *traveller) socket(ctx context.Context, at string) {
 func (j *journey) judge(list []*traveller) {
 	resets, delivered, owed := map[string]int{}, 0, 0
 	for _, t := range list {
-		once, last := map[string]int{}, heard{}
+		have, once, last := map[string]bool{}, map[string]int{}, heard{}
 		var anew []time.Time
 		for _, h := range t.heard {
 			if h.reset != "" {
@@ -436,7 +441,7 @@ func (j *journey) judge(list []*traveller) {
 				if why := j.excuse(h, last.at); why == "" {
 					j.fail("%s has to start anew, %q, for no reason", t.name, h.reset)
 				}
-				anew, last = append(anew, h.at), h
+				anew, last, once = append(anew, h.at), h, map[string]int{} // the program tells it what there is, and nobody else
 				continue
 			}
 			delivered++
@@ -453,7 +458,7 @@ func (j *journey) judge(list []*traveller) {
 			} else if once[h.text]++; once[h.text] > 1 && l.taken {
 				j.fail("%s got %q again, at %s", t.name, h.text, h.id)
 			}
-			if h.id != "" {
+			if have[h.text] = true; h.id != "" {
 				last = h
 			}
 		}
@@ -461,7 +466,7 @@ func (j *journey) judge(list []*traveller) {
 			if !l.taken || l.topic != "" && !slices.Contains(t.topics, l.topic) || !l.begun.After(t.begun) {
 				continue
 			}
-			if owed++; once[text] == 0 && !slices.ContainsFunc(anew, l.begun.Before) {
+			if owed++; !have[text] && !slices.ContainsFunc(anew, l.begun.Before) {
 				j.fail("%s has not got %q, which was sent to %q at %v; it began at %v", t.name, text, l.topic, l.begun.Format(time.StampMilli), t.begun.Format(time.StampMilli))
 			}
 		}
