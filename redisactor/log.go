@@ -23,7 +23,8 @@ type history struct {
 	at    actors.Position // of what was delivered last
 	fresh bool            // since it has subscribed nothing was confirmed yet
 	torn  bool
-	down  bool // the registry was told so
+	since time.Time // since when
+	down  bool      // the registry was told so
 
 	held      []arrival // what came since, in order
 	heldBytes int
@@ -60,7 +61,7 @@ func newHistory(channel string, keep actors.History) *history {
 	keep = keep.WithDefaults()
 	return &history{
 		keys: keysOf(channel), name: actors.Instance() + "." + strconv.FormatUint(histories.Add(1), 36) + "-", span: keep.Age,
-		most: max(actors.MaxResume, keep.Messages), fresh: true, torn: true, own: make(map[string]*publication),
+		most: max(actors.MaxResume, keep.Messages), fresh: true, torn: true, since: time.Now(), own: make(map[string]*publication),
 	}
 }
 

@@ -142,10 +142,13 @@ func (a *redisActor) answeredLogged(r result) {
 	case answerExecuted:
 		p.taken = r.taken.at
 		h.tell(p, nil)
-		if r.taken.twin {
+		switch {
+		case r.taken.twin:
 			a.settle(p)
-		} else if h.passed(p) {
+		case h.passed(p):
 			a.deliverHere(p)
+		case h.torn && time.Since(h.since) >= missAfter: // its position is its place, and there may be nothing else to wait for in a while
+			p.place()
 		}
 	case answerRefused:
 		h.tell(p, r.err)
@@ -213,7 +216,7 @@ func (a *redisActor) watchOver(now time.Time) {
 		}
 		switch {
 		case p.delivered:
-		case p.answer == answerExecuted && h.passed(p):
+		case p.answer == answerExecuted && (h.passed(p) || h.torn && age >= answerWithin && !a.gate.behind()):
 			a.deliverHere(p)
 		case age >= doubtFor && (p.answer != answerUnknown || p.key == ""):
 			a.deliverHere(p)
@@ -222,7 +225,7 @@ func (a *redisActor) watchOver(now time.Time) {
 		case (p.answer == answerExecuted || p.answer == answerUnknown && p.key == "") && now.Sub(p.since) >= patience:
 			missing = true
 		}
-		if p.over(age) {
+		if a.over(p, age) {
 			delete(h.own, p.tag)
 		} else {
 			rest = append(rest, p)
@@ -242,15 +245,15 @@ func (a *redisActor) watchOver(now time.Time) {
 	a.armWatch()
 }
 
-// over reports whether nothing more can be heard of it.
-func (p *publication) over(age time.Duration) bool {
+// over reports whether nothing more can be heard of a message, or what is heard does not matter.
+func (a *redisActor) over(p *publication, age time.Duration) bool {
 	switch {
 	case !p.delivered || !p.told || p.answer == answerPending:
 		return false
-	case p.answer == answerUnknown:
-		return age >= forgetAfter || p.came && !p.local
+	case p.came || p.answer == answerRefused || age >= forgetAfter || a.member == nil:
+		return true
 	}
-	return true
+	return p.answer == answerExecuted && (!p.local || a.history.passed(p))
 }
 
 // flushLogged ends the wait for echoes: there may be none any more.

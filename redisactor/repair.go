@@ -59,6 +59,9 @@ var (
 // tear has the log repaired before anything else is delivered. down says that messages of others may have been missed.
 func (a *redisActor) tear(down bool) {
 	h := a.history
+	if !h.torn {
+		h.since = time.Now()
+	}
 	h.torn, h.held, h.heldBytes = true, nil, 0
 	a.stopReading()
 	if down && !h.fresh && !h.down && !a.drained {

@@ -341,3 +341,35 @@ func TestARedisThatIsKilledCostsAHubWithHistoryNoLocalMessage(t *testing.T) {
 		t.Errorf("%d and %d resets", a.resets(), b.resets())
 	}
 }
+
+func TestWhoMayNotSubscribeHasItsOwnMessagesSoon(t *testing.T) {
+	srv := redistest.StartReal(t)
+	a := newHub(t, user(t, srv, srv.Addr(), "~*", "+@all", "&*", "-subscribe"), "deaf", keeping(10))
+	b := newHub(t, srv.Client(t), "deaf", keeping(10))
+	a.send(&subscribe)
+	b.follow()
+	want := numbered("m", 20)
+	var replies []<-chan error
+	for _, p := range want {
+		replies = append(replies, a.publish(p))
+	}
+	for _, r := range replies {
+		told(t, r)
+	}
+	a.gets(3*time.Second, want...)
+	began := time.Now()
+	told(t, a.publish("soon"))
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("the caller was told after %v", d)
+	}
+	want = append(want, "soon")
+	a.gets(3*time.Second, want...)
+	b.gets(time.Second, want...)
+	if err := srv.Client(t).Do(context.Background(), "ACL", "SETUSER", "app", "+subscribe").Err(); err != nil {
+		t.Fatal(err)
+	}
+	a.resubscribed(0, 20*time.Second)
+	told(t, b.publish("after"))
+	a.gets(time.Second, append(want, "after")...)
+	a.grows()
+}
