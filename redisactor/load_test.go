@@ -91,33 +91,3 @@ func TestWhatIsTooOldIsNotLoaded(t *testing.T) {
 		t.Errorf("loaded %+v", got)
 	}
 }
-
-func TestConnectionsThatAreCutUnderLoadCostAHubWithHistoryNothing(t *testing.T) {
-	srv := redistest.StartReal(t)
-	proxy := redistest.Proxy(t, srv.Addr())
-	a, b := newHub(t, redistest.Client(t, proxy.Addr()), "cut", keeping(10000)), newHub(t, redistest.Client(t, proxy.Addr()), "cut", keeping(10000))
-	a.follow()
-	b.follow()
-	stop := load(t, a, "a", 200*time.Microsecond)
-	for range 10 {
-		redistest.Until(150*time.Millisecond, func() bool { return false })
-		proxy.Cut()
-	}
-	sent := stop()
-	a.getsOnce(15*time.Second, sent)
-	a.grows()
-	b.grows()
-	redistest.Until(2*time.Second, func() bool { return b.total() >= len(sent) })
-	unplaced := make(map[string]bool)
-	for _, e := range a.entered() {
-		if e.logged == nil && e.at.N == 0 {
-			unplaced[e.text] = true
-		}
-	}
-	for _, s := range sent {
-		if !unplaced[s] && b.times(s) != 1 || unplaced[s] && b.times(s) > 1 {
-			t.Errorf("%s: %d times, without a position at its own hub: %v", s, b.times(s), unplaced[s])
-		}
-	}
-	t.Logf("%d of %d without a position", len(unplaced), len(sent))
-}
