@@ -66,6 +66,8 @@ var (
 	ErrNoHistory = actors.ErrNoHistory
 	// ErrUnknownOutcome: on a hub WithHistory, Redis may have taken the message, or not. With WithKey it can be sent again.
 	ErrUnknownOutcome = actors.ErrUnknownOutcome
+	// ErrNotTaken: Redis has not taken a message WithKey, and nobody gets it unless it is sent again.
+	ErrNotTaken = actors.ErrNotTaken
 	// ErrTooManyResumes: so many clients that come back wait for Redis already that this one is to come later.
 	ErrTooManyResumes = actors.ErrTooManyResumes
 	// ErrTooManyTopics: the subscriber is in as many topics as WithMaxTopics allows.

@@ -41,6 +41,7 @@ func (h *Hub) BroadcastEvent(ctx context.Context, event any) error {
 //   - ctx's: nothing was done if ctx had ended before; if it ended meanwhile the message goes its way, and nobody says how;
 //   - ErrUnknownOutcome, on a hub WithHistory in the place of ErrLocalOnly with that cause: Redis has taken the message, or it has not, and
 //     nobody knows; this hub's own subscribers get it when that is known, or after 10 s. With WithKey it can be sent again, and is not sent twice;
+//   - ErrNotTaken, on such a hub and of a message WithKey in the place of ErrLocalOnly: nobody gets it, unless it is sent again;
 //   - ErrTimeout: more waits for the hub already than it takes, and nobody gets it;
 //   - ErrHubStopped.
 //
@@ -148,6 +149,8 @@ func (a Audience) publishContext(ctx context.Context, frame *actors.Frame, opts 
 		return err
 	case err == errNoAnswer && l.History != nil:
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	case m.Key != "" && l.History != nil:
+		return fmt.Errorf("%w: %w", ErrNotTaken, err)
 	default:
 		return fmt.Errorf("%w: %w", ErrLocalOnly, err)
 	}

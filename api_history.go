@@ -75,8 +75,8 @@ func WithCursor(position string) ClientOption {
 }
 
 // WithKey gives a message a key of the program's, 1 to 255 bytes, so that it can be sent again when nobody knows what became of it: of several
-// with one key within 5 minutes the first alone is sent, whichever instance of the hub it was sent by. That the others were not is no error. It takes a hub WithHistory;
-// with Redis it counts for what has a position.
+// with one key within 5 minutes the first alone is sent, whichever instance of the hub it was sent by. That the others were not is no error. It takes a hub
+// WithHistory; with Redis it counts for what has a position, and a message that Redis does not take nobody gets (ErrNotTaken): it is for who sends it again.
 func WithKey(key string) BroadcastOption {
 	return func(o *broadcastOptions) {
 		if o.key = key; key == "" || len(key) > maxKey {

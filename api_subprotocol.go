@@ -165,6 +165,7 @@ const (
 	codeTimeout       code = "timeout"
 	codeStopped       code = "stopped"
 	codeLocalOnly     code = "local_only"
+	codeNotTaken      code = "not_taken"
 	codeUnknown       code = "unknown_outcome"
 	codeInternal      code = "internal"
 )
@@ -178,6 +179,7 @@ var explanation = map[code]string{
 	codeTimeout:       "not done in time, and will not be",
 	codeStopped:       "the server is going away, or the connection is not registered",
 	codeLocalOnly:     "sent to those on this server alone",
+	codeNotTaken:      "sent to nobody",
 	codeUnknown:       "perhaps sent, perhaps not",
 	codeInternal:      "internal error",
 }
@@ -199,6 +201,8 @@ func codeOf(err error) code {
 		return codeUnknown
 	case errors.Is(err, ErrLocalOnly):
 		return codeLocalOnly
+	case errors.Is(err, ErrNotTaken):
+		return codeNotTaken
 	}
 	return codeInternal
 }

@@ -22,6 +22,7 @@ var (
 	ErrRedisGap            = errors.New("wskit: redis subscription was interrupted, messages of other instances may be missing")
 	ErrNoHistory           = errors.New("wskit: the hub keeps no history")
 	ErrUnknownOutcome      = errors.New("wskit: nobody knows whether redis has taken the message")
+	ErrNotTaken            = errors.New("wskit: redis has not taken the message, and nobody gets it")
 	ErrTooManyResumes      = errors.New("wskit: too many subscribers resume at a time")
 	ErrLocalOnly           = errors.New("wskit: delivered to this hub's own subscribers only")
 )

@@ -124,6 +124,9 @@ func (f *Frame) Placed(p Placement) *Frame {
 	return frameAt(f.websocket, f.size, &place{Placement: p})
 }
 
+// Unplaced is f as a message without a place.
+func (f *Frame) Unplaced() *Frame { return &Frame{websocket: f.websocket, size: f.size} }
+
 // NewMark is no message. It tells who keeps a cursor where the log stands; others get nothing.
 func NewMark(p Position) *Frame {
 	return frameAt(nil, 0, &place{Placement: Placement{Position: p}, mark: true})

@@ -77,6 +77,8 @@ func (h *history) record(m *actors.Broadcast) *actors.Frame {
 		}
 		f = f.Placed(at)
 		r.add(f, at)
+	case at.Epoch != "" && (at.Epoch != h.at.Epoch || at.N <= h.at.N): // it comes late, and carries no cursor on
+		return f.Unplaced()
 	case at.Epoch != "":
 		h.at = at.Position
 		r := h.ring(m.Topic)

@@ -144,7 +144,7 @@ func (r *registry) record(ctx actor.Context, m *actors.Broadcast) *actors.Frame 
 		return m.Frame
 	}
 	f := r.log.record(m)
-	if f != nil && len(r.waiting) > 0 && f.Placement().Epoch == "" {
+	if len(r.waiting) > 0 && f != nil && m.Frame.Placement().Epoch == "" {
 		r.besides(f, r.to)
 	}
 	r.armSweep(ctx)
