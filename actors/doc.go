@@ -2,10 +2,11 @@
 //
 // Whoever drives a hub by messages instead of function calls needs this package and hubactor, and of this one the following, which is
 // promised as the facade is:
-//   - the messages to a hub: Register, Unregister, Join, Leave, Broadcast, Publish, DisconnectUser, Topics, Count, Subscribe, Unsubscribe,
-//     Open, Shutdown, Tree, Describe, and Crash for tests;
+//   - the messages to a hub: Register, Unregister, Join, Leave, Broadcast, Publish, Recall, DisconnectUser, Topics, Count, Subscribe,
+//     Unsubscribe, Open, Shutdown, Tree, Describe, and Crash for tests;
 //   - the events that come back: Connected, Disconnected, Received, Dropped, Subscribed, Failed;
-//   - what stands in these: Subscriber and Connection; Frame, made by NewFrame or NewBinaryFrame; Reason; UserTopic, which names the topic
+//   - what stands in these: Subscriber and Connection; Frame, made by NewFrame or NewBinaryFrame, its Placement; Position and
+//     ParsePosition, Cursor, History; Reason; UserTopic, which names the topic
 //     that all connections of a user are in; CheckTopic, CheckSubscriber and CheckClose, which tell beforehand what a hub would not take;
 //   - the errors and the Default constants; System, the actor system that hubs share, and NewSystem, which makes another.
 //

@@ -300,6 +300,7 @@ type traveller struct {
 	name   string
 	topics []string
 	cursor string
+	where  int // the instance that it is at
 
 	mu    sync.Mutex
 	heard []heard
@@ -310,6 +311,7 @@ type traveller struct {
 type heard struct {
 	at       time.Time
 	id, text string
+	where    int
 	reset    string
 }
 
@@ -325,6 +327,7 @@ func (t *traveller) note(h heard) {
 	h.at = time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	h.where = t.where
 	if t.begun.IsZero() && h.id != "" {
 		t.begun = h.at
 	}
@@ -346,6 +349,15 @@ func (t *traveller) lately() string {
 	return fmt.Sprintf("%+v", t.heard[max(len(t.heard)-3, 0):])
 }
 
+// since is what the traveller was told from that message on, as far as it is short.
+func (t *traveller) since(text string) (list []string) {
+	i := slices.IndexFunc(t.heard, func(h heard) bool { return h.text == text })
+	for _, h := range t.heard[i:min(i+12, len(t.heard))] {
+		list = append(list, fmt.Sprint(h.where, h.at.Format(" 05.000 "), h.id, " ", h.text, h.reset))
+	}
+	return list
+}
+
 // travel stays here and there, until the end of it all.
 func (t *traveller) travel() {
 	for t.j.over.Err() == nil {
@@ -360,6 +372,7 @@ func (t *traveller) travel() {
 		}
 		where := rand.N(2)
 		t.mu.Lock()
+		t.where = where
 		query := url.Values{"topic": t.topics}
 		if t.cursor != "" {
 			query.Set("last_event_id", t.cursor)
@@ -456,7 +469,7 @@ func (j *journey) judge(list []*traveller) {
 			} else if l.topic != "" && !slices.Contains(t.topics, l.topic) {
 				j.fail("%s got %q, which is not for it", t.name, h.text)
 			} else if once[h.text]++; once[h.text] > 1 && l.taken {
-				j.fail("%s got %q again, at %s", t.name, h.text, h.id)
+				j.fail("%s got %q again, at %s: %s", t.name, h.text, h.id, t.since(h.text))
 			}
 			if have[h.text] = true; h.id != "" {
 				last = h
