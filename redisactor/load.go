@@ -104,7 +104,7 @@ func (a *redisActor) kept(of gottenTopic, since []noted, g *gotten, at actors.Po
 	edge := horizon(g.marks, g.now, a.history.span, g.at.N)
 	lost = edge
 	for _, each := range list {
-		if each.bare || g.now.Sub(each.time) >= each.history.Age || len(messages) >= a.history.most {
+		if each.bare || g.now.Sub(each.time) >= each.history.Age || len(messages) >= min(a.history.most, list[0].history.Messages) {
 			lost = each.at.N
 			break
 		}

@@ -131,7 +131,7 @@ func TestAReplicaThatTakesOverIsAnotherEpoch(t *testing.T) {
 		t.Error("a replica took a message")
 	}
 	b.gets(time.Second, "refused")
-	if err := replica.SlaveOf(ctx, "no", "one").Err(); err != nil {
+	if err := replica.ReplicaOf(ctx, "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 	told(t, b.publish("2"))
@@ -254,7 +254,7 @@ func TestOwnMessagesOfAHubWithHistoryDoNotWaitForAnEchoThatCannotCome(t *testing
 			h := newHub(t, moving(t, &addr), "apart", keeping(100))
 			h.follow()
 			if name != "two strangers" {
-				if err := first.Client(t).SlaveOf(context.Background(), "no", "one").Err(); err != nil {
+				if err := first.Client(t).ReplicaOf(context.Background(), "no", "one").Err(); err != nil {
 					t.Fatal(err)
 				}
 			}

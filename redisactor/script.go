@@ -227,13 +227,8 @@ type refusedError string
 func (e refusedError) Error() string { return string(e) }
 func (refusedError) RedisError()     {}
 
-// mark says where the log stood at a time, as the meta keeps it.
-type mark struct {
-	at time.Time
-	n  uint64
-}
-
-// horizon is the position up to which streams may have expired, by what the meta keeps, if they live for span and the log stands at n.
+// horizon is the position up to which streams may have expired, if they live for span and the log stands at n. marks are what the meta keeps:
+// times, in milliseconds, and positions.
 func horizon(marks string, now time.Time, span time.Duration, n uint64) uint64 {
 	for marks != "" {
 		var ms int64
