@@ -21,6 +21,7 @@ import (
 type reading struct {
 	token uint64
 	began time.Time
+	from  actors.Position    // where the log stood then
 	load  []string           // topics that the registry wants; nil: it is a repair
 	got   *gotten            // nil: it has not come yet
 	fence uint64             // the PINGs of a higher number were sent after that
@@ -122,7 +123,7 @@ func (a *redisActor) read(load []string) {
 	}
 	h.tokens++
 	ctx, cancel := context.WithTimeout(context.Background(), stuckAfter)
-	h.reading = &reading{token: h.tokens, began: time.Now(), load: load, end: cancel, notes: make(map[string][]noted, len(load))}
+	h.reading = &reading{token: h.tokens, began: time.Now(), from: h.at, load: load, end: cancel, notes: make(map[string][]noted, len(load))}
 	for _, name := range load {
 		h.reading.notes[name] = nil
 	}

@@ -93,6 +93,9 @@ func TestARedisThatHasLostItsDataBeginsAnotherEpoch(t *testing.T) {
 	if err := srv.Client(t).FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
+	if l := a.loads("")[""]; l.Lost != 1 || len(l.Messages) > 0 {
+		t.Errorf("loaded %+v of a Redis that has nothing", l)
+	}
 	told(t, a.publish("2"))
 	a.gets(time.Second, "1", "2")
 	if a.resets() != 1 {
