@@ -149,9 +149,8 @@ type taken struct {
 	err  error // it was not published either
 }
 
-// newCall prepares the call.
-func newCall(list []*publication) *script {
-	h := list[0].by
+// newCall prepares the call. That of no messages has the log begin.
+func newCall(h *history, list []*publication) *script {
 	numbers := map[string]int{h.meta: 1}
 	names := []any{h.meta}
 	number := func(name string) int {
