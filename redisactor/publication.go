@@ -69,8 +69,9 @@ func (a *redisActor) publishLogged(m *actors.Publish) {
 	h.waiting++
 	t := a.topicOf(m.Topic)
 	switch {
-	case a.member == nil:
+	case a.member == nil && p.key == "":
 		a.deliverHere(p)
+	case a.member == nil:
 	case t == nil:
 		a.settle(p)
 	case a.confirmed(t):
@@ -106,9 +107,14 @@ func (p *publication) parted() *entry {
 	return &p.entry
 }
 
-// deliverHere delivers a message of the hub's own without a position, now.
+// deliverHere delivers a message of the hub's own now, before those who are connected would get it from the log. One with a key that Redis has
+// not taken may be sent again, and is not delivered then.
 func (a *redisActor) deliverHere(p *publication) {
-	if p.delivered {
+	switch {
+	case p.delivered:
+		return
+	case p.key != "" && p.answer != answerExecuted:
+		a.settle(p)
 		return
 	}
 	p.local = true
@@ -118,7 +124,12 @@ func (a *redisActor) deliverHere(p *publication) {
 	}
 	p.delivered = true
 	a.history.waiting--
-	a.gate.deliver(actors.Broadcast{Frame: p.frame, Topic: p.topic, Except: p.except}, p.parted(), nil)
+	frame := p.frame
+	if p.answer == answerExecuted && a.member != nil { // who waits for what is kept finds it there
+		frame = frame.Placed(actors.Placement{Position: p.taken, Topic: p.topic, At: p.at, History: p.keep})
+		a.history.loads = append(a.history.loads, []string{p.topic})
+	}
+	a.gate.deliver(actors.Broadcast{Frame: frame, Topic: p.topic, Except: p.except}, p.parted(), nil)
 }
 
 // tell answers the caller, once.
@@ -145,7 +156,7 @@ func (a *redisActor) answeredLogged(r result) {
 		switch {
 		case r.taken.twin:
 			a.settle(p)
-		case h.passed(p):
+		case a.member == nil || h.passed(p):
 			a.deliverHere(p)
 		case h.torn && time.Since(h.since) >= missAfter: // its position is its place, and there may be nothing else to wait for in a while
 			p.place()
@@ -216,7 +227,7 @@ func (a *redisActor) watchOver(now time.Time) {
 		}
 		switch {
 		case p.delivered:
-		case p.answer == answerExecuted && (h.passed(p) || h.torn && age >= answerWithin && !a.gate.behind()):
+		case p.answer == answerExecuted && h.passed(p):
 			a.deliverHere(p)
 		case age >= doubtFor && (p.answer != answerUnknown || p.key == ""):
 			a.deliverHere(p)
