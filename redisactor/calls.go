@@ -54,6 +54,9 @@ func (a *redisActor) publish(m *actors.Publish) {
 		a.gate.timedOut()
 		notify(m.Reply, actors.ErrTimeout)
 		return
+	case a.history != nil:
+		a.publishLogged(m)
+		return
 	}
 	t := a.topicOf(m.Topic)
 	confirmed, epoch := a.confirmed(t), uint64(0)
@@ -129,6 +132,10 @@ func (a *redisActor) answered(results []result) {
 	a.ledger.Pinged(a.link.numbers.Load())
 	late := false
 	for _, r := range results {
+		if r.entry.logged != nil {
+			a.answeredLogged(r)
+			continue
+		}
 		if r.entry.account == nil {
 			a.announcedAs(r.entry, r.err)
 			continue

@@ -41,13 +41,30 @@ type deliverer struct {
 	calling   bool
 }
 
-// parcel is a frame to be delivered. What is the hub's own was accepted before the gate stopped, and goes through at the
-// drain.
+// parcel is a frame to be delivered, or what became of the log. What is the hub's own was accepted before the gate stopped, and goes
+// through at the drain.
 type parcel struct {
 	by        *deliverer
 	broadcast actors.Broadcast
-	own       *entry  // nil: somebody else's
-	credit    *member // gets a credit back once it is decided; may be nil
+	logged    *actors.Logged // in place of the broadcast; nil: it is that
+	own       *entry         // nil: somebody else's
+	credit    *member        // gets a credit back once it is decided; may be nil
+	patient   bool           // it is somebody else's, and yet must not time out
+}
+
+// op is what passes the gate.
+func (p *parcel) op() actors.Operation {
+	if p.logged != nil {
+		return p.logged
+	}
+	return &p.broadcast
+}
+
+func (p *parcel) size() int {
+	if p.logged != nil {
+		return 0
+	}
+	return p.broadcast.Frame.Len()
 }
 
 func (p *parcel) done() {
@@ -59,7 +76,18 @@ func (p *parcel) done() {
 
 // deliver has the registry send a frame to those it is for, after those before it. own is the entry of this hub's own.
 func (d *deliverer) deliver(b actors.Broadcast, own *entry, credit *member) {
-	p := &parcel{d, b, own, credit}
+	d.pass(&parcel{by: d, broadcast: b, own: own, credit: credit})
+}
+
+// place is deliver for what has a position: it is waited for however long it takes.
+func (d *deliverer) place(b actors.Broadcast, own *entry, credit *member) {
+	d.pass(&parcel{by: d, broadcast: b, own: own, credit: credit, patient: true})
+}
+
+// logged has the registry learn what became of the log, after what was delivered before.
+func (d *deliverer) logged(m *actors.Logged) { d.pass(&parcel{by: d, logged: m, patient: true}) }
+
+func (d *deliverer) pass(p *parcel) {
 	if d.forced {
 		d.force1(p)
 		return
@@ -70,7 +98,7 @@ func (d *deliverer) deliver(b actors.Broadcast, own *entry, credit *member) {
 		d.asked++
 	} else {
 		d.queue = append(d.queue, p)
-		d.bytes += b.Frame.Len()
+		d.bytes += p.size()
 	}
 	d.mu.Unlock()
 	if first {
@@ -83,6 +111,13 @@ func (d *deliverer) full() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.queue) >= maxBehind || d.bytes >= maxBehindBytes
+}
+
+// behind reports whether anything waits for the window.
+func (d *deliverer) behind() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.queue) > 0
 }
 
 // attended is for the actor: it asks the gate for as much as the window allows, and reports what timed out.
@@ -111,7 +146,7 @@ func (d *deliverer) pump() {
 		if d.queue = d.queue[1:]; len(d.queue) == 0 {
 			d.queue = nil // and what it was cut from
 		}
-		d.bytes -= p.broadcast.Frame.Len()
+		d.bytes -= p.size()
 		d.asked++
 		d.mu.Unlock()
 		d.ask(p)
@@ -120,10 +155,10 @@ func (d *deliverer) pump() {
 
 func (d *deliverer) ask(p *parcel) {
 	patience := d.hub.Patience
-	if p.own != nil {
+	if p.own != nil || p.patient {
 		patience = unlimited
 	}
-	d.hub.Gate.Submit(&p.broadcast, patience, p.decided)
+	d.hub.Gate.Submit(p.op(), patience, p.decided)
 }
 
 // decided is what the gate answers with.

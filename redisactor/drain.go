@@ -37,7 +37,8 @@ func (a *redisActor) setDrainTimers() {
 func (a *redisActor) goOnDraining() {
 	switch {
 	case a.drain == nil || a.drained || a.ledger.unanswered > 0 || len(a.announced) > 0:
-	case a.ledger.waiting == 0:
+	case a.history != nil && a.history.unanswered > 0:
+	case a.ledger.waiting == 0 && (a.history == nil || a.history.waiting == 0):
 		a.finish()
 	case !a.waits:
 		a.waits = true
@@ -53,6 +54,7 @@ func (a *redisActor) finish() {
 	a.drained = true
 	a.flush()
 	a.hangUp(time.Now(), actors.ErrHubStopped)
+	a.hangUpLogged(actors.ErrHubStopped)
 	a.hush(time.Now(), actors.ErrHubStopped)
 	a.leave()
 	a.gate.force() // had the gate stopped meanwhile

@@ -37,7 +37,15 @@ type hub struct {
 	mu     sync.Mutex
 	got    []string
 	count  map[string]int
+	log    []entered // with history: what the registry was told, in order
 	events []any
+}
+
+// entered is what came to the registry of a hub with history: a message, or a Logged.
+type entered struct {
+	text   string
+	at     actors.Placement
+	logged *actors.Logged
 }
 
 type supervisor struct {
@@ -105,6 +113,13 @@ func newHub(t testing.TB, client *redis.Client, channel string, opts ...option) 
 }
 
 func (h *hub) register(ctx actor.Context) {
+	if l, ok := ctx.Message().(*actors.Logged); ok {
+		h.mu.Lock()
+		h.log = append(h.log, entered{logged: l})
+		h.mu.Unlock()
+		h.gate.Leave(actors.OpBroadcast)
+		return
+	}
 	m, ok := ctx.Message().(*actors.Broadcast)
 	if !ok {
 		return
@@ -124,6 +139,9 @@ func (h *hub) register(ctx actor.Context) {
 	}
 	h.mu.Lock()
 	h.got = append(h.got, text)
+	if h.link.History != nil {
+		h.log = append(h.log, entered{text: text, at: m.Frame.Placement()})
+	}
 	h.count[text]++
 	h.mu.Unlock()
 	h.gate.Leave(actors.OpBroadcast)

@@ -48,10 +48,11 @@ type entry struct {
 	at      time.Time
 	content uint64 // its hash
 
-	caller   caller // not the ledger's business
-	call     bool   // the caller waits: for the answer, or for the message to reach local subscribers
-	told     bool   // the caller knows what became of the PUBLISH
-	gone     bool   // no longer in the ledger
+	logged   *publication // it is the entry of that, and of no ledger; nil: it is not
+	caller   caller       // not the ledger's business
+	call     bool         // the caller waits: for the answer, or for the message to reach local subscribers
+	told     bool         // the caller knows what became of the PUBLISH
+	gone     bool         // no longer in the ledger
 	echo     echo
 	answer   answer
 	answered uint64 // the number of the last PING before the answer, or before the caller was given up on

@@ -38,6 +38,7 @@ type link struct {
 	numbers atomic.Uint64 // of the last PING or SUBSCRIBE; the subscriber's alone to change
 	looking atomic.Bool   // a look is on its way to the subscriber
 	resting atomic.Bool   // the subscriber waits before it tries again
+	prompt  atomic.Bool   // some hub has history: a subscription that was confirmed is renewed at once
 
 	mu                    sync.Mutex
 	left                  bool

@@ -126,6 +126,13 @@ func (m *member) release() {
 	}
 }
 
+// behind reports whether anything waits for a credit.
+func (m *member) behind() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.queue) > 0
+}
+
 // leave ends the subscription: nothing is handed over any more.
 func (m *member) leave() {
 	m.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,16 +25,23 @@ func bound(client *redis.Client, patience time.Duration) *redis.Client {
 // pipeline is one on its way. The hooks of the caller's client see plain commands; what they wrap is send, which has the
 // bounded client carry out the same commands as wired ones. So what is known of them no hook can change, not by reading
 // their arguments, as tracing does, nor by leaving them out, sending them twice or setting errors of its own.
+//
+// Each job is one command, but for those of hubs with history: of each such hub they are one script call.
 type pipeline struct {
 	via      *redis.Client
 	ctx      context.Context
 	commands []redis.Cmder
 	wired    []wired
+	scripts  []*script // by command, those beyond the end are none; nil: there are none
+	places   []inCall  // of the jobs; nil: each has the command of its number
 }
 
-// wired is a PUBLISH that go-redis sends at most once.
+// inCall is the place of a job: the command, and which message of it.
+type inCall struct{ command, message int }
+
+// wired is a command that go-redis sends at most once.
 type wired struct {
-	*redis.IntCmd
+	redis.Cmder
 	sent atomic.Bool
 	done atomic.Bool // Redis answered, or will not any more; a hook may go on without waiting for that
 	err  error       // then
@@ -45,11 +53,14 @@ func (*wired) NoRetry() bool { return true }
 // Args is what go-redis calls to write the command to a connection, so what it was not called on Redis does not have.
 func (w *wired) Args() []any {
 	w.sent.Store(true)
-	return w.IntCmd.Args()
+	return w.Cmder.Args()
 }
 
 // newPipeline makes the commands for jobs. What they consist of is allocated for all together where it can be.
 func newPipeline(ctx context.Context, via *redis.Client, jobs []job) *pipeline {
+	if slices.ContainsFunc(jobs, func(j job) bool { return j.logged != nil }) {
+		return newScripted(ctx, via, jobs)
+	}
 	p := &pipeline{via: via, ctx: ctx, commands: make([]redis.Cmder, len(jobs)), wired: make([]wired, len(jobs))}
 	args := make([]any, 3*len(jobs))
 	var channel any
@@ -59,18 +70,75 @@ func newPipeline(ctx context.Context, via *redis.Client, jobs []job) *pipeline {
 		}
 		own := args[3*i : 3*i+3 : 3*i+3]
 		own[0], own[1], own[2] = "publish", channel, j.frame.Payload()
-		p.wired[i].IntCmd = redis.NewIntCmd(ctx, own...)
-		p.commands[i] = p.wired[i].IntCmd
+		p.commands[i] = redis.NewIntCmd(ctx, own...)
+		p.wired[i].Cmder = p.commands[i]
 	}
 	return p
 }
 
-// run sends the pipeline through the hooks that the client has now.
+// newScripted is newPipeline where some of the jobs are of hubs with history.
+func newScripted(ctx context.Context, via *redis.Client, jobs []job) *pipeline {
+	p := &pipeline{via: via, ctx: ctx, places: make([]inCall, len(jobs))}
+	calls, lists := make(map[*history]int), [][]*publication(nil)
+	for i, j := range jobs {
+		if j.logged == nil {
+			continue
+		}
+		n, ok := calls[j.logged.by]
+		if !ok {
+			n = len(lists)
+			calls[j.logged.by] = n
+			lists = append(lists, nil)
+		}
+		p.places[i] = inCall{n, len(lists[n])}
+		lists[n] = append(lists[n], j.logged)
+	}
+	for _, list := range lists {
+		s := newCall(list)
+		p.scripts = append(p.scripts, s)
+		p.commands = append(p.commands, s.command(ctx, false))
+	}
+	for i, j := range jobs {
+		if j.logged == nil {
+			p.places[i] = inCall{len(p.commands), 0}
+			p.commands = append(p.commands, redis.NewIntCmd(ctx, "publish", j.from.channel, j.frame.Payload()))
+		}
+	}
+	p.wired = make([]wired, len(p.commands))
+	for i, c := range p.commands {
+		p.wired[i].Cmder = c
+	}
+	return p
+}
+
+// run sends the pipeline through the hooks that the client has now, and then once more, with the script itself, the calls of which Redis
+// said that it does not have it.
 func (p *pipeline) run(client *redis.Client) (err error) {
+	err = p.exec(client, p.commands)
+	var again []redis.Cmder
+	for i, s := range p.scripts {
+		if w := &p.wired[i]; w.done.Load() && redis.HasErrorPrefix(w.err, "NOSCRIPT") {
+			p.commands[i] = s.command(p.ctx, true)
+			p.wired[i] = wired{Cmder: p.commands[i]}
+			again = append(again, p.commands[i])
+		}
+	}
+	if len(again) > 0 {
+		err = p.exec(client, again)
+	}
+	for i, s := range p.scripts {
+		if w := &p.wired[i]; w.done.Load() && w.err == nil {
+			w.err = s.read(w.Cmder.(*redis.Cmd).Val())
+		}
+	}
+	return err
+}
+
+func (p *pipeline) exec(client *redis.Client, commands []redis.Cmder) (err error) {
 	conn := client.Conn() // for its copy of the hooks: it never gets a connection, so there is none to give back
 	conn.AddHook(p)       // the last one is the innermost
 	pipe := conn.Pipeline()
-	_ = pipe.BatchProcess(p.ctx, p.commands...) // only queues
+	_ = pipe.BatchProcess(p.ctx, commands...) // only queues
 	_, err = pipe.Exec(p.ctx)
 	return err
 }
@@ -117,8 +185,24 @@ func (p *pipeline) find(i int, c redis.Cmder) *wired {
 }
 
 // outcome is what is known of a command; failure is how the pipeline as a whole ended, if not well.
-func (p *pipeline) outcome(i int, failure error) (answer, error) {
-	w := &p.wired[i]
+func (p *pipeline) outcome(i int, failure error) result {
+	if p.places == nil {
+		a, err := p.wired[i].outcome(failure)
+		return result{answer: a, err: err}
+	}
+	at := p.places[i]
+	r := result{}
+	if r.answer, r.err = p.wired[at.command].outcome(failure); r.answer != answerExecuted || at.command >= len(p.scripts) {
+		return r
+	}
+	r.taken = &p.scripts[at.command].reply[at.message]
+	if r.err = r.taken.err; r.err != nil {
+		r.answer = answerRefused
+	}
+	return r
+}
+
+func (w *wired) outcome(failure error) (answer, error) {
 	switch {
 	case !w.sent.Load(): // go-redis leaves some such commands without an error
 		return answerRefused, cmp.Or(failure, errNotSent)
@@ -145,10 +229,10 @@ func (l *link) execute(jobs []job) {
 		failure = crash
 	}
 	executed := false
-	l.answer(jobs, func(i int) (answer, error) {
-		a, err := p.outcome(i, failure)
-		executed = executed || a == answerExecuted
-		return a, err
+	l.answer(jobs, func(i int) result {
+		r := p.outcome(i, failure)
+		executed = executed || r.answer == answerExecuted
+		return r
 	})
 	if executed {
 		l.alive(began)

@@ -50,7 +50,8 @@ type answered struct{ results []result }
 type result struct {
 	entry  *entry
 	answer answer
-	err    error // nil when executed
+	err    error  // nil when executed
+	taken  *taken // what the script said of it; nil: it was a PUBLISH, or the script was not executed
 }
 
 // publisher sends what is queued as one pipeline at a time, so what one hub publishes reaches Redis in order. The
@@ -141,7 +142,7 @@ func (p *publisher) take(n int) []job {
 
 func (p *publisher) refuse(jobs []job, err error) {
 	if len(jobs) > 0 {
-		p.link.answer(jobs, func(int) (answer, error) { return answerRefused, err })
+		p.link.answer(jobs, func(int) result { return result{answer: answerRefused, err: err} })
 	}
 }
 
@@ -184,7 +185,7 @@ func (p *publisher) landed(f *flight) {
 }
 
 // answer tells each hub what became of its jobs, in one message.
-func (l *link) answer(jobs []job, outcome func(i int) (answer, error)) {
+func (l *link) answer(jobs []job, outcome func(i int) result) {
 	byHub := make(map[*actor.PID]*answered, 1)
 	for i, j := range jobs {
 		to := byHub[j.from.pid]
@@ -195,8 +196,9 @@ func (l *link) answer(jobs []job, outcome func(i int) (answer, error)) {
 			}
 			byHub[j.from.pid] = to
 		}
-		a, err := outcome(i)
-		to.results = append(to.results, result{j.entry, a, err})
+		r := outcome(i)
+		r.entry = j.entry
+		to.results = append(to.results, r)
 	}
 	for hub, m := range byHub {
 		l.system.Root.Send(hub, m)

@@ -16,6 +16,9 @@
 // A topic of a hub is a channel of its own, which the hub is subscribed to while somebody is in the topic, and for 2 s after. All of
 // a hub's messages keep one order, that of Redis. What hubs tell each other is on one more channel.
 //
+// In a hub with history each message has its position, by which it is known again: it is delivered when it comes back, and what a lost
+// subscription missed is read from the streams. See history.
+//
 // An error that Redis answers with is not a broken connection: it concerns the hub whose channel or message it is about, is
 // reported to that one, and touches no other. Neither does a hub that takes its messages slowly: they wait for it, up to a
 // bound, and the reader goes on.
@@ -36,13 +39,14 @@ import (
 var errRestarted = errors.New("wskit: the redis actor was restarted")
 
 // Spec returns what makes a hub's redis child from the hub's Link: an actor that takes actors.Publish, actors.Subscribe,
-// actors.Unsubscribe, actors.Interest, actors.Announce and actors.Drain, delivers through the Link's Gate, reports
+// actors.Unsubscribe, actors.Interest, actors.Load, actors.Announce and actors.Drain, delivers through the Link's Gate, reports
 // actors.Subscribed, for the hub's own channel, and actors.Failed to the Link's Listener, and hands actors.Announced and
 // actors.Announcing to the Link's Connections. Spec may be called from any goroutine; client stays the caller's, who closes it
 // after the hub has stopped.
 //
 // The channel of a topic is channel + ":" + its name, with one colon more in front of a name that begins with one; a user's own
-// topic has channel + "::user:" + the id, and what hubs tell each other channel + "::control".
+// topic has channel + "::user:" + the id, and what hubs tell each other channel + "::control". With history there are keys too, all of
+// which begin with "{wskit:" + channel + "}".
 func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 	return func(hub *actors.Link) actors.Spec {
 		// Whoever wakes this mailbox is seldom alone with its message: the callers that a pipeline has answered publish
@@ -65,9 +69,12 @@ type books struct {
 	hub    *actors.Link
 	runner *actors.Runner
 	gate   deliverer
-	ledger *ledger
-	link   *link // nil before the first start and after the stop
-	jobs   []job // for the publisher, as soon as what waits in the mailbox has been looked at
+	ledger *ledger // of a hub without history
+	link   *link   // nil before the first start and after the stop
+	jobs   []job   // for the publisher, as soon as what waits in the mailbox has been looked at
+
+	history *history // nil: the hub has none
+	warned  bool     // of a record that cannot be read
 
 	own    *topic            // the hub itself
 	topics map[string]*topic // that somebody is in, or was within the linger
@@ -97,6 +104,9 @@ func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
 		own: &topic{origin: &origin{channel: channel}, members: true}, topics: make(map[string]*topic), control: channel + controlSuffix,
 	}
 	b.gate.hub = hub
+	if hub.History != nil {
+		b.history = newHistory(channel, *hub.History)
+	}
 	return b
 }
 
@@ -108,6 +118,8 @@ type redisActor struct {
 	doubt   *time.Timer // for an echo that is late; nil: none is
 	silence *time.Timer // for the oldest announcement; nil: there is none
 	lingers *time.Timer // for topics that nobody is in any more; nil: there is none
+	watch   *time.Timer // for messages of a hub with history; nil: there are none
+	reread  *time.Timer // for a read that has failed; nil: none has, or it was tried again
 	draining,
 	lingering *time.Timer
 }
@@ -146,6 +158,15 @@ func (a *redisActor) Receive(ctx actor.Context) {
 		a.interest(m)
 	case *lingered:
 		a.lingered(time.Now())
+	case *actors.Load:
+		a.load(m.Topics)
+	case *gotten:
+		a.gotten(m)
+	case *readAgain:
+		a.reread = nil
+		a.proceed()
+	case *watch:
+		a.watchOver(time.Now())
 	case *actors.Announce:
 		a.announce(m)
 	case *silent:
@@ -198,7 +219,7 @@ func (a *redisActor) Receive(ctx actor.Context) {
 	case *actor.Stopped:
 		a.runner.Close()
 	}
-	if curious := !a.ledger.Empty(); a.member != nil && a.member.curious.Load() != curious {
+	if curious := !a.ledger.Empty() || a.history != nil && a.history.reading != nil; a.member != nil && a.member.curious.Load() != curious {
 		a.member.curious.Store(curious)
 	}
 	a.goOnDraining()
@@ -216,13 +237,21 @@ func (a *redisActor) start() {
 		self, system := a.self, a.hub.System
 		a.gate.attend = func() { system.Root.Send(self, &attend{}) }
 		a.link = acquire(a.hub.System, a.client, a.log())
+		if a.history != nil {
+			a.link.prompt.Store(true)
+		}
 		return
 	}
 	// The message that the crash came with is gone and may have been anything: take it for a lost subscription. The
 	// connection has not changed, so the echoes come all the same.
 	if a.heard > a.ended {
 		a.interrupt()
-		a.gap(errRestarted)
+		a.gone(errRestarted)
+	}
+	if a.history != nil {
+		a.stopReading()
+		a.proceed()
+		a.armWatch()
 	}
 	if a.member != nil {
 		a.link.change(a.subscriptions(), func(s *subscription) { s.told.Store(0) })
@@ -243,8 +272,12 @@ func (a *redisActor) stop() {
 	a.finish()
 	a.drained = true
 	a.hangUp(time.Now(), actors.ErrHubStopped)
+	a.hangUpLogged(actors.ErrHubStopped)
 	a.hush(time.Now(), actors.ErrHubStopped)
 	a.leave()
+	if a.history != nil {
+		a.stopReading()
+	}
 	if a.link != nil {
 		a.link.release()
 		a.link = nil
@@ -252,7 +285,7 @@ func (a *redisActor) stop() {
 }
 
 func (a *redisActor) stopTimers() {
-	actors.StopTimers(a.overdue, a.doubt, a.silence, a.lingers, a.draining, a.lingering)
+	actors.StopTimers(a.overdue, a.doubt, a.silence, a.lingers, a.watch, a.reread, a.draining, a.lingering)
 }
 
 // message takes what Redis sent. The member's credit goes back when the gate has answered, or now.
@@ -269,6 +302,21 @@ func (a *redisActor) message(m *message) {
 	t := m.to.topic
 	if t == nil {
 		a.tellConnections(&actors.Announced{Payload: []byte(m.payload)})
+		return
+	}
+	if a.history != nil {
+		if a.messageLogged(t, m) {
+			credit = nil
+		}
+		return
+	}
+	if m.record != nil || isRecord(m.payload) { // of a hub with history
+		if m.record == nil {
+			a.warnOf(t.channel)
+		} else if t.members {
+			credit = nil
+			a.gate.deliver(actors.Broadcast{Frame: m.frame(), Topic: t.name}, nil, m.to.member)
+		}
 		return
 	}
 	own, deliver := a.ledger.Echo(t.name, m.payload)
@@ -333,6 +381,9 @@ func (a *redisActor) leave() {
 	a.link.leave(a.subscriptions()...)
 	a.member.leave()
 	a.flush()
+	if a.history != nil {
+		a.leaveLogged()
+	}
 	if a.controlSub != nil {
 		a.controlSub.left = true
 		delete(a.barred, a.control)
@@ -353,10 +404,13 @@ func (a *redisActor) confirm(s *subscription, epoch uint64) {
 	}
 	again := a.confirmed(s.topic)
 	s.topic.on, a.heard = epoch, epoch
+	if a.history != nil {
+		a.confirmLogged(s.topic, again)
+	}
 	if !s.own() {
 		return
 	}
-	if !a.apart {
+	if !a.apart && a.history == nil { // that goes on when it is repaired
 		a.well()
 	}
 	if !again {
@@ -384,7 +438,7 @@ func (a *redisActor) lost(epoch uint64, err error) {
 		a.interrupt()
 	case heard:
 		a.interrupt()
-		a.gap(err)
+		a.gone(err)
 	default:
 		a.trouble(err)
 	}
@@ -396,20 +450,43 @@ func (a *redisActor) interrupt() {
 	for _, t := range a.topics {
 		t.on = 0
 	}
-	a.flush()
+	if a.history != nil {
+		a.interruptLogged()
+	} else {
+		a.flush()
+	}
+}
+
+// gone reports that messages of others may be missing, or of a hub with history, which finds them, the trouble.
+func (a *redisActor) gone(cause error) {
+	if a.history != nil {
+		a.trouble(cause)
+	} else {
+		a.gap(cause)
+	}
 }
 
 // missed is for when messages have come that this hub had no room for, its own among them.
 func (a *redisActor) missed(n int) {
-	a.flush()
+	if a.history == nil {
+		a.flush()
+	}
 	if s := a.controlSub; s != nil && s.told.Load() > a.ended { // and what other hubs told, perhaps
 		a.tellConnections(&actors.Announcing{})
+	}
+	if a.history != nil {
+		a.tear(true)
+		a.proceed()
+		return
 	}
 	a.gate.report(fmt.Errorf("%w: %d were left out, which came faster than this hub takes them", actors.ErrRedisGap, n))
 }
 
 // ponged delivers what a PING's answer has shown to have no echo.
 func (a *redisActor) ponged(n, epoch uint64) {
+	if a.history != nil {
+		a.pongedLogged(n)
+	}
 	list, missing := a.ledger.Ponged(n, epoch)
 	for _, e := range list {
 		a.deliverOwn(e)
@@ -447,6 +524,9 @@ func (e *entry) broadcast() actors.Broadcast {
 }
 
 func (a *redisActor) flush() {
+	if a.history != nil {
+		a.flushLogged(func(*publication) bool { return true })
+	}
 	for _, e := range a.ledger.Interrupt() {
 		a.deliverOwn(e)
 	}

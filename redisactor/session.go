@@ -97,12 +97,19 @@ type message struct {
 // received is what several hubs may get. The frame is made when the first asks: of its own messages a hub has one already.
 type received struct {
 	payload string
+	record  *record // nil: it is none
 	once    sync.Once
 	made    *actors.Frame
 }
 
 func (r *received) frame() *actors.Frame {
-	r.once.Do(func() { r.made = actors.NewFrame([]byte(r.payload)) })
+	r.once.Do(func() {
+		if r.record != nil {
+			r.made = r.record.frame()
+		} else {
+			r.made = actors.NewFrame([]byte(r.payload))
+		}
+	})
 	return r.made
 }
 
@@ -329,6 +336,9 @@ func (s *session) deliver(m *redis.Message, ponged uint64) {
 		}
 		if r == nil {
 			r = &received{payload: m.Payload}
+			if isRecord(m.Payload) {
+				r.record, _ = parseRecord(m.Payload)
+			}
 		}
 		to.take(&message{to, s.epoch, r})
 	}

@@ -60,6 +60,9 @@ type (
 	together struct{}
 )
 
+// promptly is how long, more or less, the wait is for hubs with history: they go on where they were.
+const promptly = float64(10 * time.Millisecond)
+
 // gather is how long the subscriber waits after it has changed what it is subscribed to: what comes meanwhile goes out together.
 const gather = 10 * time.Millisecond
 
@@ -347,7 +350,11 @@ func (s *subscriber) fail(err error) {
 	s.end(err)
 	s.attempt++
 	s.failedAt = time.Now()
-	s.rest(reconnect.Delay(s.attempt, rand.Float64()))
+	d := reconnect.Delay(s.attempt, rand.Float64())
+	if s.attempt == 1 && s.link.prompt.Load() {
+		d = time.Duration(promptly * (1 + rand.Float64()))
+	}
+	s.rest(d)
 }
 
 // end ends the session, if there is one, and tells the members.

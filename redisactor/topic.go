@@ -25,6 +25,11 @@ type topic struct {
 	since   time.Time     // and since when it is that
 	sub     *subscription // nil: the hub does not want what others publish
 	on      uint64        // the connection on which Redis has confirmed that; 0: none
+
+	// In a hub with history.
+	seen   uint64 // up to there nothing of it is missing, if it is traced
+	traced bool
+	owed   bool // it was traced when the subscription was lost, and what was missed has not been read
 }
 
 // lingered, to itself from its timer: some topics have been without members for long enough.
@@ -87,7 +92,7 @@ func (a *redisActor) open(t *topic) *subscription {
 // shut ends it. What awaits its echo there is delivered now.
 func (a *redisActor) shut(t *topic) {
 	t.sub.left = true
-	t.sub, t.on = nil, 0
+	t.sub, t.on, t.traced, t.owed = nil, 0, false, false
 	for _, e := range a.ledger.InterruptTopic(t.name) {
 		a.deliverOwn(e)
 	}
@@ -124,16 +129,23 @@ func (a *redisActor) armLinger() {
 func (a *redisActor) lingered(now time.Time) {
 	a.lingers = nil
 	var left []*subscription
+	names := make(map[string]bool)
 	for first := a.idle.Front(); first != nil; first = a.idle.Front() {
 		t := first.Value.(*topic)
 		if now.Sub(t.since) < lingerOn {
 			break
 		}
 		left = append(left, t.sub)
+		if a.history != nil {
+			names[t.name] = true
+		}
 		a.shut(t)
 	}
 	if len(left) > 0 {
 		a.link.leave(left...)
+		if a.history != nil {
+			a.leftLogged(names)
+		}
 	}
 	a.armLinger()
 }

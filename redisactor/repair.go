@@ -1,0 +1,521 @@
+package redisactor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wskit/wskit/actors"
+)
+
+// A repair reads the streams once Redis has confirmed the subscription, and waits for the answer to a PING that is sent after that: then
+// what was read and what has come on the connection overlap, and together they are all there is. A load does the same with whole
+// streams, while messages go on.
+
+// reading is one read of the streams.
+type reading struct {
+	token uint64
+	began time.Time
+	load  []string           // topics that the registry wants; nil: it is a repair
+	got   *gotten            // nil: it has not come yet
+	fence uint64             // the PINGs of a higher number were sent after that
+	notes map[string][]noted // what was delivered meanwhile, by topic of the load
+	end   context.CancelFunc
+}
+
+// noted is a message that is kept.
+type noted struct {
+	*record
+	frame *actors.Frame
+}
+
+// note takes what is delivered while a load is under way.
+func (r *reading) note(topic string, rec *record, frame *actors.Frame) {
+	if _, wanted := r.notes[topic]; wanted {
+		r.notes[topic] = append(r.notes[topic], noted{rec, frame})
+	}
+}
+
+// gotten, to itself: what was read.
+type gotten struct {
+	token  uint64
+	at     actors.Position // where the log stood before the streams were read; zero: there is none
+	marks  string
+	now    time.Time // of Redis
+	topics []gottenTopic
+	broken bool // there was what cannot be read
+	err    error
+}
+
+type gottenTopic struct {
+	name string
+	list []*record // newest first
+}
+
+// readAgain, to itself from its timer: a read has failed, some time ago.
+type readAgain struct{}
+
+var (
+	errHole   = errors.New("wskit: redis does not keep all that was missed")
+	errHeldUp = errors.New("wskit: too many messages came while the log was repaired")
+	rereading = actors.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.5}
+)
+
+// tear has the log repaired before anything else is delivered. down says that messages of others may have been missed.
+func (a *redisActor) tear(down bool) {
+	h := a.history
+	h.torn, h.held, h.heldBytes = true, nil, 0
+	a.stopReading()
+	if down && !h.fresh && !h.down && !a.drained {
+		h.down = true
+		a.gate.logged(&actors.Logged{At: h.at, Down: true})
+	}
+}
+
+// stopReading gives up the read that is under way. The topics of a load are read later.
+func (a *redisActor) stopReading() {
+	h := a.history
+	if r := h.reading; r != nil {
+		r.end()
+		if h.reading = nil; r.load != nil {
+			h.loads = append(h.loads, r.load)
+		}
+	}
+}
+
+// holdBack keeps what comes while the log is torn.
+func (a *redisActor) holdBack(r arrival) {
+	h := a.history
+	if len(h.held) >= maxBacklog || h.heldBytes > maxBacklogBytes {
+		a.tear(true)
+		a.trouble(errHeldUp)
+		a.proceed()
+	}
+	h.held = append(h.held, r)
+	h.heldBytes += len(r.payload)
+}
+
+// maxLoads is how many loads wait side by side; beyond it they become one.
+const maxLoads = 256
+
+// load takes it that the registry wants what is kept of topics.
+func (a *redisActor) load(topics []string) {
+	if a.history == nil || a.drain != nil || len(topics) == 0 {
+		return
+	}
+	h := a.history
+	if h.loads = append(h.loads, topics); len(h.loads) > maxLoads {
+		all := slices.Concat(h.loads...)
+		slices.Sort(all)
+		h.loads = [][]string{slices.Compact(all)}
+	}
+	a.proceed()
+}
+
+// proceed begins a read, if one is wanted and can be.
+func (a *redisActor) proceed() {
+	h := a.history
+	switch {
+	case h.reading != nil || a.reread != nil || a.drained || a.link == nil:
+	case a.member != nil && !a.confirmed(a.own):
+	case a.member != nil && h.torn && a.gate.full(): // what is read would have nowhere to go
+		a.reread = a.after(watchEvery, &readAgain{})
+	case a.member != nil && h.torn:
+		a.read(nil)
+	default:
+		if load := a.ready(); load != nil {
+			a.read(load)
+		}
+	}
+}
+
+// ready takes the loads whose topics are confirmed, or are not to be, and returns them as one.
+func (a *redisActor) ready() (load []string) {
+	h := a.history
+	seen := make(map[string]bool)
+	h.loads = slices.DeleteFunc(h.loads, func(topics []string) bool {
+		if slices.ContainsFunc(topics, func(name string) bool {
+			t := a.topicOf(name)
+			_, barred := a.barred[a.origin(name).channel]
+			return t != nil && t.sub != nil && !a.confirmed(t) && !barred
+		}) {
+			return false
+		}
+		for _, name := range topics {
+			if !seen[name] {
+				seen[name] = true
+				load = append(load, name)
+			}
+		}
+		return true
+	})
+	return load
+}
+
+// read begins a read: of a load's topics, or of what came after what was delivered last.
+func (a *redisActor) read(load []string) {
+	h := a.history
+	names, from := load, "-"
+	if load == nil {
+		if !h.fresh && h.at.Epoch != "" {
+			a.eachTopic(func(t *topic) { names = append(names, t.name) })
+		}
+		from = decimal(h.at.N+1) + "-0"
+	}
+	h.tokens++
+	ctx, cancel := context.WithTimeout(context.Background(), stuckAfter)
+	h.reading = &reading{token: h.tokens, began: time.Now(), load: load, end: cancel, notes: make(map[string][]noted, len(load))}
+	for _, name := range load {
+		h.reading.notes[name] = nil
+	}
+	g := &gotten{token: h.tokens}
+	client, k, most, self, system := a.link.bounded, h.keys, int64(h.most), a.self, a.hub.System
+	go func() {
+		defer cancel()
+		if crash := actors.Fence("redis", func() { g.err = g.read(ctx, client, k, names, from, most) }); crash != nil {
+			g.err = crash
+		}
+		system.Root.Send(self, g)
+	}()
+}
+
+func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names []string, from string, most int64) error {
+	pipe := client.Pipeline()
+	meta, now := pipe.HMGet(ctx, k.meta, "e", "n", "c"), pipe.Time(ctx)
+	streams := make([]*redis.XMessageSliceCmd, len(names))
+	for i, name := range names {
+		streams[i] = pipe.XRevRangeN(ctx, k.stream(name), "+", from, most)
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !said(err) {
+		return err
+	}
+	if err := cmp.Or(meta.Err(), now.Err()); err != nil {
+		return err
+	}
+	g.now = now.Val()
+	epoch, _ := meta.Val()[0].(string)
+	n, _ := meta.Val()[1].(string)
+	g.marks, _ = meta.Val()[2].(string)
+	g.at, _ = actors.ParsePosition(epoch + "." + n)
+	for i, s := range streams {
+		if err := s.Err(); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") { // nothing can be published there
+			return err
+		}
+		list := make([]*record, 0, len(s.Val()))
+		for _, m := range s.Val() {
+			header, _ := m.Values["h"].(string)
+			payload, _ := m.Values["d"].(string)
+			if r, ok := parseHeader(header, payload); !ok {
+				g.broken = true
+			} else if r.at.Epoch == epoch && r.at.N <= g.at.N { // the others come
+				list = append(list, r)
+			}
+		}
+		g.topics = append(g.topics, gottenTopic{names[i], list})
+	}
+	return nil
+}
+
+// gotten takes what was read, and has a PING sent.
+func (a *redisActor) gotten(g *gotten) {
+	h := a.history
+	r := h.reading
+	switch {
+	case r == nil || r.token != g.token || a.drained:
+		return
+	case g.err != nil:
+		a.stopReading()
+		h.failures++
+		a.trouble(g.err)
+		a.reread = a.after(rereading.Delay(h.failures, rand.Float64()), &readAgain{})
+		return
+	case g.broken:
+		a.warnOf(h.meta)
+	}
+	h.failures = 0
+	if r.got = g; a.member == nil {
+		a.loaded(r)
+		return
+	}
+	r.fence = a.link.numbers.Load()
+	a.member.curious.Store(true)
+	a.link.tell(&doubt{})
+}
+
+// pongedLogged takes the answer to PING number n.
+func (a *redisActor) pongedLogged(n uint64) {
+	r := a.history.reading
+	switch {
+	case r == nil || r.got == nil || n <= r.fence:
+	case r.load != nil:
+		a.loaded(r)
+	default:
+		a.repaired(r)
+	}
+}
+
+// repaired goes on with what was read and what has come since.
+func (a *redisActor) repaired(r *reading) {
+	h, g := a.history, r.got
+	held, was, fresh := h.held, h.at, h.fresh
+	if g.at.Epoch == "" || g.at.Epoch == was.Epoch && g.at.N < was.N {
+		g.at = was
+	}
+	h.reading, h.held, h.heldBytes, h.torn, h.fresh, h.down = nil, nil, 0, false, false, false
+	same := g.at.Epoch == was.Epoch
+	if !same {
+		start := g.at.N
+		for _, each := range held {
+			switch {
+			case each.at.Epoch == was.Epoch && each.at.N > h.at.N:
+				a.hand(each, nil)
+			case each.at.Epoch == g.at.Epoch:
+				start = min(start, each.at.N-1)
+			}
+		}
+		a.turnTo(actors.Position{Epoch: g.at.Epoch, N: start})
+	}
+	missing := a.missing(held, r.began)
+	list := a.merge(g, held, fresh)
+	lost := a.holes(g, list, !same, fresh && same && was.Epoch != "")
+	kept := make(map[string][]*actors.Frame)
+	for _, each := range list {
+		own := h.own[each.tag]
+		if each.whole == nil && own == nil && (each.bare || !a.confirmed(each.topic)) {
+			continue
+		}
+		frame := a.hand(each, nil)
+		if n, hole := lost[each.topic.name]; hole && frame != nil && each.at.N > n && !each.bare {
+			kept[each.topic.name] = append(kept[each.topic.name], frame)
+		}
+	}
+	h.at.N = max(h.at.N, g.at.N)
+	m := &actors.Logged{At: h.at}
+	a.eachTopic(func(t *topic) {
+		if n, hole := lost[t.name]; hole {
+			m.Topics = append(m.Topics, actors.LoggedTopic{
+				Topic: t.name, Followed: a.confirmed(t), Loaded: true, Hole: true, Messages: kept[t.name], Lost: n,
+			})
+		}
+		if t.traced = a.confirmed(t) && (fresh || t.owed || t.traced); t.traced {
+			t.seen, t.owed = h.at.N, false
+		}
+	})
+	a.gate.logged(m)
+	for _, p := range h.order {
+		if !p.delivered && p.since.Before(r.began) && (p.answer == answerExecuted || p.answer == answerUnknown && p.key == "") {
+			a.deliverHere(p)
+		}
+	}
+	switch {
+	case len(m.Topics) > 0:
+		a.gap(errHole)
+		a.well()
+	case missing:
+		if !a.apart {
+			a.apart = true
+			a.trouble(errApart)
+		}
+		a.link.tell(&apart{a.own.on})
+	case !a.apart:
+		a.well()
+	}
+	for _, each := range held {
+		if each.at.N <= g.at.N && each.at.Epoch == g.at.Epoch || !same && each.at.Epoch == was.Epoch {
+			continue
+		}
+		if h.torn {
+			a.holdBack(each)
+		} else {
+			a.live(each, nil)
+		}
+	}
+	a.proceed()
+}
+
+// merge is what was read and what has come, up to where the log stood, in order and each once.
+func (a *redisActor) merge(g *gotten, held []arrival, fresh bool) (list []arrival) {
+	h := a.history
+	for _, each := range held {
+		if each.at.Epoch == h.at.Epoch && each.at.N > h.at.N && each.at.N <= g.at.N {
+			list = append(list, each)
+		}
+	}
+	come := make(map[uint64]bool, len(list))
+	for _, each := range list {
+		come[each.at.N] = true
+	}
+	for _, of := range g.topics {
+		t := a.topicOf(of.name)
+		if t == nil || t.sub == nil {
+			continue
+		}
+		for _, r := range of.list {
+			if fresh || r.at.Epoch != h.at.Epoch || r.at.N <= h.at.N || come[r.at.N] {
+				continue
+			}
+			list = append(list, arrival{r, t, nil})
+		}
+	}
+	slices.SortStableFunc(list, func(x, y arrival) int { return cmp.Compare(x.at.N, y.at.N) })
+	return list
+}
+
+// missing reports whether something of this hub's own was to come by now and has not.
+func (a *redisActor) missing(held []arrival, before time.Time) bool {
+	come := make(map[string]bool, len(held))
+	for _, each := range held {
+		come[each.tag] = true
+	}
+	return slices.ContainsFunc(a.history.order, func(p *publication) bool {
+		if p.delivered || p.answer != answerExecuted || p.on == 0 || !p.since.Before(before) || come[p.tag] {
+			return false
+		}
+		t := a.topicOf(p.topic)
+		return t != nil && t.on == p.on
+	})
+}
+
+// holes is which topics have lost messages, and up to where.
+func (a *redisActor) holes(g *gotten, list []arrival, other, all bool) map[string]uint64 {
+	h := a.history
+	lost, last := make(map[string]uint64), make(map[string]uint64)
+	edge := horizon(g.marks, g.now, h.span, g.at.N)
+	if other {
+		return lost // everybody begins anew
+	}
+	for _, each := range list {
+		name := each.topic.name
+		before, ok := last[name]
+		if !ok {
+			before = h.at.N
+		}
+		switch {
+		case each.prev > before:
+			lost[name] = each.prev
+		case each.prev == 0 && edge > h.at.N:
+			lost[name] = min(edge, each.at.N-1)
+		}
+		if each.bare && each.whole == nil && h.own[each.tag] == nil {
+			lost[name] = each.at.N
+		}
+		last[name] = each.at.N
+	}
+	a.eachTopic(func(t *topic) {
+		if _, some := last[t.name]; all || t.owed && !a.confirmed(t) || !some && edge > h.at.N {
+			lost[t.name] = g.at.N
+		}
+	})
+	return lost
+}
+
+// loaded answers the loads with what was read and what was delivered since.
+func (a *redisActor) loaded(r *reading) {
+	h, g := a.history, r.got
+	h.reading = nil
+	at := g.at
+	if a.member != nil {
+		switch {
+		case at.Epoch == "":
+		case at.Epoch != h.at.Epoch:
+			a.turnTo(at)
+		default:
+			h.at.N = max(h.at.N, at.N)
+		}
+		at = h.at
+	}
+	m := &actors.Logged{At: at, Down: h.down || a.member == nil}
+	for _, of := range g.topics {
+		t := a.topicOf(of.name)
+		followed := a.member != nil && a.confirmed(t)
+		if followed {
+			t.seen, t.traced, t.owed = at.N, true, false
+		}
+		messages, lost := a.kept(of, r.notes[of.name], g, at)
+		m.Topics = append(m.Topics, actors.LoggedTopic{Topic: of.name, Followed: followed, Loaded: true, Messages: messages, Lost: lost})
+	}
+	a.gate.logged(m)
+	a.proceed()
+}
+
+// kept is what is kept of a topic, and the position of the newest that is not.
+func (a *redisActor) kept(of gottenTopic, since []noted, g *gotten, at actors.Position) (messages []*actors.Frame, lost uint64) {
+	var list []noted // newest first
+	for _, each := range slices.Backward(since) {
+		if each.at.Epoch == at.Epoch {
+			list = append(list, each)
+		}
+	}
+	for _, r := range of.list {
+		if r.at.Epoch == at.Epoch && (len(list) == 0 || r.at.N < list[len(list)-1].at.N) {
+			list = append(list, noted{r, nil})
+		}
+	}
+	edge := horizon(g.marks, g.now, a.history.span, g.at.N)
+	lost = edge
+	for _, each := range list {
+		if each.bare || g.now.Sub(each.time) >= each.history.Age || len(messages) >= a.history.most {
+			lost = each.at.N
+			break
+		}
+		frame := each.frame
+		if frame == nil {
+			frame = each.record.frame().Placed(each.placement(of.name))
+		}
+		messages = append(messages, frame)
+		if lost = each.prev; lost == 0 {
+			lost = min(edge, each.at.N-1)
+		}
+	}
+	slices.Reverse(messages)
+	return messages, lost
+}
+
+// confirmLogged takes it that Redis has confirmed a topic's subscription.
+func (a *redisActor) confirmLogged(t *topic, again bool) {
+	h := a.history
+	if again {
+		return
+	}
+	t.traced = false
+	switch {
+	case t == a.own:
+	case t.owed && h.reading != nil && h.reading.load == nil: // which was too early for this one
+		a.stopReading()
+	case t.owed && !h.torn:
+		h.loads = append(h.loads, []string{t.name})
+	}
+	a.proceed()
+}
+
+// interruptLogged is for when messages may have been missed.
+func (a *redisActor) interruptLogged() {
+	a.eachTopic(func(t *topic) { t.owed = t.owed || t.traced })
+	a.tear(true)
+}
+
+// leaveLogged is for when the hub does not want what others publish any more.
+func (a *redisActor) leaveLogged() {
+	names := make(map[string]bool)
+	a.eachTopic(func(t *topic) { names[t.name] = true })
+	a.tear(true)
+	a.history.fresh = true
+	if !a.drained {
+		a.leftLogged(names)
+	}
+}
+
+// leftLogged is for topics whose channels the hub has left.
+func (a *redisActor) leftLogged(names map[string]bool) {
+	m := &actors.Logged{At: a.history.at, Down: a.history.down}
+	for name := range names {
+		m.Topics = append(m.Topics, actors.LoggedTopic{Topic: name})
+	}
+	a.flushLogged(func(p *publication) bool { return names[p.topic] })
+	a.gate.logged(m)
+}

@@ -1,0 +1,260 @@
+package redisactor
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wskit/wskit/actors"
+)
+
+// publishScript publishes messages of one hub. It needs Redis 5, where scripts are replicated by what they do.
+//
+// KEYS[1] is the hub's meta, a hash: e the epoch, n the last position, r the run id of the server that gave it, c where the log stood when,
+// newest first, for as long as a stream may live. The others are streams and keys of idempotency, as the messages refer to them.
+// ARGV: an epoch in case a new one is needed, how long a key of idempotency lives, how long a stream lives at least (both in ms); then for
+// each message its stream and key by number (0: no key), channel, History, tag, flags and payload.
+//
+// It returns the epoch, and for each message two texts: "o" and its position, "d" and that of the one with the same key, "e" and an error.
+// The first write is the one that fails if nothing can be written; then nothing has happened. After that nothing raises an error.
+const publishScript = `
+local function text(n) return string.format('%.0f', n) end
+local meta = redis.call('HMGET', KEYS[1], 'e', 'n', 'r', 'c')
+local epoch, n, run, marks = meta[1], tonumber(meta[2]) or 0, meta[3] or '', meta[4] or ''
+local info = redis.pcall('INFO', 'server')
+local id = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or run
+if not epoch or id ~= run then epoch, run, marks = ARGV[1], id, '' end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local span = tonumber(ARGV[3])
+local newest = tonumber(string.match(marks, '^%d+'))
+if not newest or now - newest >= span / 8 then
+  local list = {text(now) .. ' ' .. text(n)}
+  for mark in string.gmatch(marks, '%d+ %d+') do
+    if #list < 12 then list[#list + 1] = mark end
+  end
+  marks = table.concat(list, ' ')
+end
+redis.call('HSET', KEYS[1], 'e', epoch, 'n', text(n), 'r', run, 'c', marks)
+local out, last, sizes, ages, longest = {epoch}, {}, {}, {}, span
+for i = 4, #ARGV, 9 do
+  local key, once, messages, bytes, age = KEYS[tonumber(ARGV[i])], KEYS[tonumber(ARGV[i + 1])], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+  local payload = ARGV[i + 8]
+  local fault, twin
+  if not last[key] then
+    local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
+    if r.err then
+      fault = r.err
+    else
+      local p, size = 0, 0
+      if r[1] then
+        p = tonumber(string.match(r[1][1], '^%d+'))
+        if p > n then n = p end
+        local f = r[1][2]
+        size = tonumber(f[4]) or 0
+        if string.match(f[2] or '', '^%S+') ~= epoch then p = 0 end
+      end
+      last[key], sizes[key] = p, size
+    end
+  end
+  if once and not fault then
+    local r = redis.pcall('SET', once, epoch .. '.' .. text(n + 1), 'PX', ARGV[2], 'NX')
+    if not r then
+      r = redis.pcall('GET', once)
+      if type(r) == 'string' then twin = r else fault = r and r.err or 'ERR the key has gone' end
+    elseif r.err then
+      fault = r.err
+    end
+  end
+  if not fault and not twin then
+    n = n + 1
+    local header = table.concat({epoch, text(n), text(last[key]), text(now), ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]}, ' ')
+    local kept = messages > 0 and payload or ''
+    local size = sizes[key] + #kept
+    local r = redis.pcall('XADD', key, 'MAXLEN', math.max(messages, 1), text(n) .. '-0', 'h', header, 'c', text(size), 'd', kept)
+    if type(r) == 'table' and r.err then
+      fault = r.err
+    else
+      r = redis.pcall('PUBLISH', ARGV[i + 2], '\0wskit1 ' .. header .. '\n' .. payload)
+      if type(r) == 'table' and r.err then
+        fault = r.err
+        redis.pcall('XDEL', key, text(n) .. '-0')
+      end
+    end
+    if fault then
+      if once then redis.pcall('DEL', once) end
+    else
+      last[key], sizes[key], ages[key] = n, size, math.max(age, span)
+      longest = math.max(longest, age)
+      if #kept * messages > bytes then
+        for _ = 2, messages do
+          local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', 1)
+          local f = r[1] and r[1][2]
+          if not f or r[1][1] == text(n) .. '-0' or size - (tonumber(f[4]) or 0) + #(f[6] or '') <= bytes then break end
+          redis.pcall('XDEL', key, r[1][1])
+        end
+      end
+    end
+  end
+  if fault then
+    out[#out + 1], out[#out + 2] = 'e', fault
+  elseif twin then
+    out[#out + 1], out[#out + 2] = 'd', twin
+  else
+    out[#out + 1], out[#out + 2] = 'o', text(n)
+  end
+end
+redis.pcall('HSET', KEYS[1], 'n', text(n))
+for key, age in pairs(ages) do redis.pcall('PEXPIRE', key, text(age)) end
+local left = redis.pcall('PTTL', KEYS[1])
+if type(left) == 'number' and left < longest + 86400000 then redis.pcall('PEXPIRE', KEYS[1], text(longest + 86400000)) end
+return out
+`
+
+var publishSHA = func() string {
+	sum := sha1.Sum([]byte(publishScript))
+	return hex.EncodeToString(sum[:])
+}()
+
+// keys are the names of what Redis keeps of a hub with history: all in one hash slot.
+type keys struct{ meta, channel string }
+
+func keysOf(channel string) keys { return keys{"{wskit:" + channel + "}", channel} }
+
+// stream is the name of a topic's.
+func (k keys) stream(topic string) string {
+	return k.meta + ":t:" + topicChannel(k.channel, topic)[len(k.channel):]
+}
+
+// once is the name of a key of idempotency.
+func (k keys) once(key string) string { return k.meta + ":k:" + key }
+
+// script is one call: messages of one hub, in order.
+type script struct {
+	list  []*publication
+	args  []any // what follows EVALSHA and the SHA, or EVAL and the script
+	reply []taken
+}
+
+// taken is what the script said of a message.
+type taken struct {
+	at   actors.Position
+	twin bool  // it is the position of another with the same key, and this one was not published
+	err  error // it was not published either
+}
+
+// newCall prepares the call.
+func newCall(list []*publication) *script {
+	h := list[0].by
+	numbers := map[string]int{h.meta: 1}
+	names := []any{h.meta}
+	number := func(name string) int {
+		n, ok := numbers[name]
+		if !ok {
+			names = append(names, name)
+			n = len(names)
+			numbers[name] = n
+		}
+		return n
+	}
+	args := make([]any, 0, 3+9*len(list))
+	args = append(args, actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
+	for _, p := range list {
+		once := 0
+		if p.key != "" {
+			once = number(h.once(p.key))
+		}
+		age := min(max(p.keep.Age.Milliseconds(), 1), maxMillis)
+		args = append(args, number(h.stream(p.topic)), once, topicChannel(h.channel, p.topic), min(p.keep.Messages, maxCount), min(p.keep.Bytes, maxCount), age,
+			p.tag, flags(p.frame.Binary(), p.keep.Messages == 0), p.frame.Payload())
+	}
+	return &script{list: list, args: append(append([]any{len(names)}, names...), args...)}
+}
+
+// command is the call, with the script itself if Redis does not have it.
+func (s *script) command(ctx context.Context, whole bool) *redis.Cmd {
+	how, what := "evalsha", publishSHA
+	if whole {
+		how, what = "eval", publishScript
+	}
+	return redis.NewCmd(ctx, append([]any{how, what}, s.args...)...)
+}
+
+var errReply = errors.New("wskit: redis answered a script with what it does not return")
+
+// read takes the answer.
+func (s *script) read(v any) error {
+	list, ok := v.([]any)
+	if !ok || len(list) != 1+2*len(s.list) {
+		return errReply
+	}
+	epoch, _ := list[0].(string)
+	reply := make([]taken, len(s.list))
+	for i := range reply {
+		kind, _ := list[1+2*i].(string)
+		text, ok := list[2+2*i].(string)
+		if !ok {
+			return errReply
+		}
+		switch kind {
+		case "o":
+			reply[i].at, ok = actors.ParsePosition(epoch + "." + text)
+		case "d":
+			reply[i].at, ok = actors.ParsePosition(text)
+			reply[i].twin = true
+		case "e":
+			reply[i].err = refusedError(text)
+		default:
+			ok = false
+		}
+		if !ok {
+			return errReply
+		}
+	}
+	s.reply = reply
+	return nil
+}
+
+// refusedError is what Redis said of one message of a script.
+type refusedError string
+
+func (e refusedError) Error() string { return string(e) }
+func (refusedError) RedisError()     {}
+
+// mark says where the log stood at a time, as the meta keeps it.
+type mark struct {
+	at time.Time
+	n  uint64
+}
+
+// horizon is the position up to which streams may have expired, by what the meta keeps, if they live for span and the log stands at n.
+func horizon(marks string, now time.Time, span time.Duration, n uint64) uint64 {
+	for marks != "" {
+		var ms int64
+		var at uint64
+		if _, err := fmt.Sscanf(marks, "%d %d", &ms, &at); err != nil || now.Sub(time.UnixMilli(ms)) >= span {
+			break
+		}
+		n = min(n, at)
+		marks = skip(skip(marks))
+	}
+	return n
+}
+
+// skip is s without its first word.
+func skip(s string) string {
+	for i := range len(s) {
+		if s[i] == ' ' {
+			return s[i+1:]
+		}
+	}
+	return ""
+}
+
+func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
