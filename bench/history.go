@@ -68,7 +68,7 @@ func (s *session) logged(ctx context.Context, n int, b body) (position string, e
 	if err := s.cast(n, b); err != nil {
 		return "", err
 	}
-	for asked := uint64(1); is < was+uint64(n)+asked; asked++ { // asking for it has the log grow
+	for asked := uint64(0); is < was+uint64(n)+asked; asked++ { // asking for it has the log grow
 		if position, is, err = s.position(); err != nil || ctx.Err() != nil {
 			return "", errors.Join(err, ctx.Err())
 		}
