@@ -19,12 +19,14 @@ import (
 // KEYS[1] is the hub's meta, a hash: e the epoch, n the last position, r the run id of the server that gave it, c where the log stood when,
 // newest first, for as long as a stream may live. The others are streams and keys of idempotency, as the messages refer to them.
 // ARGV: an epoch in case a new one is needed, how long a key of idempotency lives, how long a stream lives at least (both in ms); then for
-// each message its stream and key by number (0: no key), channel, History, tag, flags and payload.
+// each message its stream and key by number (0: no key), channel, History as in the header, tag and flags likewise, and payload.
+//
+// What Redis is given are texts: to make one of a number is most of what a message costs there.
 //
 // It returns the epoch, and for each message two texts: "o" and its position, "d" and that of the one with the same key, "e" and an error.
 // The first write is the one that fails if nothing can be written; then nothing has happened. After that nothing raises an error.
 const publishScript = `
-local function text(n) return string.format('%.0f', n) end
+local function text(n) return string.format('%d', n) end
 local meta = redis.call('HMGET', KEYS[1], 'e', 'n', 'r', 'c')
 local epoch, n, run, marks = meta[1], tonumber(meta[2]) or 0, meta[3] or '', meta[4] or ''
 local info = redis.pcall('INFO', 'server')
@@ -43,22 +45,29 @@ if not newest or now - newest >= span / 8 then
 end
 redis.call('HSET', KEYS[1], 'e', epoch, 'n', text(n), 'r', run, 'c', marks)
 local out, last, sizes, ages, longest = {epoch}, {}, {}, {}, span
-for i = 4, #ARGV, 9 do
-  local key, once, messages, bytes, age = KEYS[tonumber(ARGV[i])], KEYS[tonumber(ARGV[i + 1])], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
-  local payload = ARGV[i + 8]
+local before, behind = epoch .. ' ', ' ' .. text(now) .. ' '
+local bounds, messages, bytes, age, most
+for i = 4, #ARGV, 6 do
+  local key, once, payload = KEYS[tonumber(ARGV[i])], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 5]
+  if ARGV[i + 3] ~= bounds then
+    bounds = ARGV[i + 3]
+    most, bytes, age = string.match(bounds, '^(%d+) (%d+) (%d+)$')
+    messages, bytes, age = tonumber(most), tonumber(bytes), tonumber(age)
+    if messages == 0 then most = '1' end
+  end
   local fault, twin
   if not last[key] then
-    local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
+    local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', '1')
     if r.err then
       fault = r.err
     else
-      local p, size = 0, 0
+      local p, size = '0', 0
       if r[1] then
-        p = tonumber(string.match(r[1][1], '^%d+'))
-        if p > n then n = p end
+        p = string.match(r[1][1], '^%d+')
+        if tonumber(p) > n then n = tonumber(p) end
         local f = r[1][2]
         size = tonumber(f[4]) or 0
-        if string.match(f[2] or '', '^%S+') ~= epoch then p = 0 end
+        if string.match(f[2] or '', '^%S+') ~= epoch then p = '0' end
       end
       last[key], sizes[key] = p, size
     end
@@ -72,31 +81,33 @@ for i = 4, #ARGV, 9 do
       fault = r.err
     end
   end
+  local at
   if not fault and not twin then
     n = n + 1
-    local header = table.concat({epoch, text(n), text(last[key]), text(now), ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]}, ' ')
+    at = text(n)
+    local header = before .. at .. ' ' .. last[key] .. behind .. bounds .. ' ' .. ARGV[i + 4]
     local kept = messages > 0 and payload or ''
     local size = sizes[key] + #kept
-    local r = redis.pcall('XADD', key, 'MAXLEN', math.max(messages, 1), text(n) .. '-0', 'h', header, 'c', text(size), 'd', kept)
+    local r = redis.pcall('XADD', key, 'MAXLEN', most, at .. '-0', 'h', header, 'c', text(size), 'd', kept)
     if type(r) == 'table' and r.err then
       fault = r.err
     else
       r = redis.pcall('PUBLISH', ARGV[i + 2], '\0wskit1 ' .. header .. '\n' .. payload)
       if type(r) == 'table' and r.err then
         fault = r.err
-        redis.pcall('XDEL', key, text(n) .. '-0')
+        redis.pcall('XDEL', key, at .. '-0')
       end
     end
     if fault then
       if once then redis.pcall('DEL', once) end
     else
-      last[key], sizes[key], ages[key] = n, size, math.max(age, span)
-      longest = math.max(longest, age)
+      last[key], sizes[key], ages[key] = at, size, age > span and age or span
+      if age > longest then longest = age end
       if #kept * messages > bytes then
         for _ = 2, messages do
-          local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', 1)
+          local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', '1')
           local f = r[1] and r[1][2]
-          if not f or r[1][1] == text(n) .. '-0' or size - (tonumber(f[4]) or 0) + #(f[6] or '') <= bytes then break end
+          if not f or r[1][1] == at .. '-0' or size - (tonumber(f[4]) or 0) + #(f[6] or '') <= bytes then break end
           redis.pcall('XDEL', key, r[1][1])
         end
       end
@@ -107,7 +118,7 @@ for i = 4, #ARGV, 9 do
   elseif twin then
     out[#out + 1], out[#out + 2] = 'd', twin
   else
-    out[#out + 1], out[#out + 2] = 'o', text(n)
+    out[#out + 1], out[#out + 2] = 'o', at
   end
 end
 redis.pcall('HSET', KEYS[1], 'n', text(n))
@@ -163,18 +174,29 @@ func newCall(list []*publication) *script {
 		}
 		return n
 	}
-	args := make([]any, 0, 3+9*len(list))
+	args := make([]any, 0, 3+6*len(list))
 	args = append(args, actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
-	for _, p := range list {
+	bounds, channel, stream := "", "", 0
+	for i, p := range list {
 		once := 0
 		if p.key != "" {
 			once = number(h.once(p.key))
 		}
-		age := min(max(p.keep.Age.Milliseconds(), 1), maxMillis)
-		args = append(args, number(h.stream(p.topic)), once, topicChannel(h.channel, p.topic), min(p.keep.Messages, maxCount), min(p.keep.Bytes, maxCount), age,
-			p.tag, flags(p.frame.Binary(), p.keep.Messages == 0), p.frame.Payload())
+		if bounds == "" || p.keep != list[i-1].keep {
+			bounds = boundsOf(p.keep)
+		}
+		if channel == "" || p.topic != list[i-1].topic {
+			channel, stream = topicChannel(h.channel, p.topic), number(h.stream(p.topic))
+		}
+		args = append(args, stream, once, channel, bounds, p.tag+" "+flags(p.frame.Binary(), p.keep.Messages == 0), p.frame.Payload())
 	}
 	return &script{list: list, args: append(append([]any{len(names)}, names...), args...)}
+}
+
+// boundsOf is what a header says of how much is kept.
+func boundsOf(h actors.History) string {
+	age := min(max(h.Age.Milliseconds(), 1), maxMillis)
+	return fmt.Sprintf("%d %d %d", min(h.Messages, maxCount), min(h.Bytes, maxCount), age)
 }
 
 // command is the call, with the script itself if Redis does not have it.
