@@ -12,41 +12,42 @@ import (
 )
 
 func TestALoadHasWhatIsKept(t *testing.T) {
-	srv := redistest.StartReal(t)
-	a := newHub(t, srv.Client(t), "load", keeping(3))
-	a.enter("x", "none")
-	a.follow()
-	for i := range 5 {
-		told(t, a.publishTo("x", fmt.Sprint(i), nil))
-	}
-	told(t, a.publishTo("elsewhere", "e", nil))
-	reply := make(chan error, 1)
-	a.send(&actors.Publish{Topic: "bare", Frame: actors.NewFrame([]byte("b")), History: &actors.History{}, Reply: reply})
-	told(t, reply)
-	large := strings.Repeat("l", 1000)
-	for range 3 {
-		reply := make(chan error, 1)
-		a.send(&actors.Publish{Topic: "large", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 2500}, Reply: reply})
-		told(t, reply)
-	}
-	a.send(&actors.Publish{Topic: "larger", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 25}, Reply: reply})
-	told(t, reply)
-	got := a.loads("x", "none", "elsewhere", "bare", "large", "larger", "")
-	for _, want := range []struct {
-		topic    string
-		followed bool
-		messages []string
-		lost     uint64
-	}{
-		{"x", true, []string{"2", "3", "4"}, 2}, {"none", true, nil, 0}, {"", true, nil, 0}, {"elsewhere", false, []string{"e"}, 0},
-		{"bare", false, nil, 7}, {"large", false, []string{large, large}, 8}, {"larger", false, []string{large}, 0},
-	} {
-		l := got[want.topic]
-		if l.Followed != want.followed || !slices.Equal(texts(l.Messages), want.messages) || l.Lost != want.lost || l.Hole {
-			t.Errorf("%q: followed %v, %d messages, lost %d", want.topic, l.Followed, len(l.Messages), l.Lost)
+	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
+		a := newHub(t, srv.Client(t), "load", keeping(3))
+		a.enter("x", "none")
+		a.follow()
+		for i := range 5 {
+			told(t, a.publishTo("x", fmt.Sprint(i), nil))
 		}
-	}
-	a.grows()
+		told(t, a.publishTo("elsewhere", "e", nil))
+		reply := make(chan error, 1)
+		a.send(&actors.Publish{Topic: "bare", Frame: actors.NewFrame([]byte("b")), History: &actors.History{}, Reply: reply})
+		told(t, reply)
+		large := strings.Repeat("l", 1000)
+		for range 3 {
+			reply := make(chan error, 1)
+			a.send(&actors.Publish{Topic: "large", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 2500}, Reply: reply})
+			told(t, reply)
+		}
+		a.send(&actors.Publish{Topic: "larger", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 25}, Reply: reply})
+		told(t, reply)
+		got := a.loads("x", "none", "elsewhere", "bare", "large", "larger", "")
+		for _, want := range []struct {
+			topic    string
+			followed bool
+			messages []string
+			lost     uint64
+		}{
+			{"x", true, []string{"2", "3", "4"}, 2}, {"none", true, nil, 0}, {"", true, nil, 0}, {"elsewhere", false, []string{"e"}, 0},
+			{"bare", false, nil, 7}, {"large", false, []string{large, large}, 8}, {"larger", false, []string{large}, 0},
+		} {
+			l := got[want.topic]
+			if l.Followed != want.followed || !slices.Equal(texts(l.Messages), want.messages) || l.Lost != want.lost || l.Hole {
+				t.Errorf("%q: followed %v, %d messages, lost %d", want.topic, l.Followed, len(l.Messages), l.Lost)
+			}
+		}
+		a.grows()
+	})
 }
 
 func TestATopicThatIsLeftIsNotFollowedAnyMore(t *testing.T) {
@@ -89,34 +90,4 @@ func TestWhatIsTooOldIsNotLoaded(t *testing.T) {
 	if x, y := got["x"], got["y"]; len(x.Messages) > 0 || x.Lost == 0 || !slices.Equal(texts(y.Messages), []string{"3"}) || y.Lost != 2 {
 		t.Errorf("loaded %+v", got)
 	}
-}
-
-func TestConnectionsThatAreCutUnderLoadCostAHubWithHistoryNothing(t *testing.T) {
-	srv := redistest.StartReal(t)
-	proxy := redistest.Proxy(t, srv.Addr())
-	a, b := newHub(t, redistest.Client(t, proxy.Addr()), "cut", keeping(10000)), newHub(t, redistest.Client(t, proxy.Addr()), "cut", keeping(10000))
-	a.follow()
-	b.follow()
-	stop := load(t, a, "a", 200*time.Microsecond)
-	for range 10 {
-		redistest.Until(150*time.Millisecond, func() bool { return false })
-		proxy.Cut()
-	}
-	sent := stop()
-	a.getsOnce(15*time.Second, sent)
-	a.grows()
-	b.grows()
-	redistest.Until(2*time.Second, func() bool { return b.total() >= len(sent) })
-	unplaced := make(map[string]bool)
-	for _, e := range a.entered() {
-		if e.logged == nil && e.at.N == 0 {
-			unplaced[e.text] = true
-		}
-	}
-	for _, s := range sent {
-		if !unplaced[s] && b.times(s) != 1 || unplaced[s] && b.times(s) > 1 {
-			t.Errorf("%s: %d times, without a position at its own hub: %v", s, b.times(s), unplaced[s])
-		}
-	}
-	t.Logf("%d of %d without a position", len(unplaced), len(sent))
 }

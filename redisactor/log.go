@@ -1,7 +1,6 @@
 package redisactor
 
 import (
-	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -24,7 +23,8 @@ type history struct {
 	at    actors.Position // of what was delivered last
 	fresh bool            // since it has subscribed nothing was confirmed yet
 	torn  bool
-	down  bool // the registry was told so
+	since time.Time // since when
+	down  bool      // the registry was told so
 
 	held      []arrival // what came since, in order
 	heldBytes int
@@ -38,24 +38,6 @@ type history struct {
 	order      []*publication          // the same in publish order, and some that are over
 	unanswered int                     // whose callers do not know what became of them
 	waiting    int                     // that local subscribers may get yet
-}
-
-// publication is a message of this hub's own.
-type publication struct {
-	entry
-	by    *history
-	topic string
-	key   string
-	keep  actors.History
-	tag   string
-	on    uint64 // the connection on which it has to come back; 0: none
-
-	since     time.Time // when its outcome was known
-	taken     actors.Position
-	delivered bool // it was handed to local subscribers, or will not be
-	local     bool // without a position
-	came      bool // it was found in the log
-	placed    bool // its caller waits for that no more, or learns it from the gate
 }
 
 // arrival is a message with its place.
@@ -72,21 +54,6 @@ func (r arrival) frame() *actors.Frame {
 	return r.record.frame()
 }
 
-const (
-	// watchEvery is how often own messages are looked at.
-	watchEvery = 100 * time.Millisecond
-
-	// missAfter is how much later than the answer an echo may be before it is looked for in the streams; missSoon the same where echoes
-	// are known not to come.
-	missAfter = time.Second
-	missSoon  = 50 * time.Millisecond
-
-	// doubtFor is how long a message of unknown outcome, or one whose echo is missing, waits for being found; forgetAfter when it is not
-	// known again any more.
-	doubtFor    = 10 * time.Second
-	forgetAfter = time.Minute
-)
-
 // histories numbers those of this process.
 var histories atomic.Uint64
 
@@ -94,242 +61,7 @@ func newHistory(channel string, keep actors.History) *history {
 	keep = keep.WithDefaults()
 	return &history{
 		keys: keysOf(channel), name: actors.Instance() + "." + strconv.FormatUint(histories.Add(1), 36) + "-", span: keep.Age,
-		most: max(actors.MaxResume, keep.Messages), fresh: true, torn: true, own: make(map[string]*publication),
-	}
-}
-
-// watch, to itself from its timer: how do own messages do?
-type watch struct{}
-
-// publishLogged is publish in a hub with history.
-func (a *redisActor) publishLogged(m *actors.Publish) {
-	h := a.history
-	if len(h.own) >= maxNotes {
-		a.gate.timedOut()
-		notify(m.Reply, actors.ErrTimeout)
-		return
-	}
-	keep := a.hub.History
-	if m.History != nil {
-		keep = m.History
-	}
-	h.serial++
-	p := &publication{
-		entry: entry{frame: m.Frame, except: m.Except, at: time.Now()},
-		by:    h, topic: m.Topic, key: m.Key, keep: keep.WithDefaults(), tag: h.name + strconv.FormatUint(h.serial, 36),
-	}
-	p.entry.logged = p
-	p.caller.wait(m.Reply)
-	h.own[p.tag] = p
-	h.order = append(h.order, p)
-	h.unanswered++
-	h.waiting++
-	t := a.topicOf(m.Topic)
-	switch {
-	case a.member == nil:
-		a.deliverHere(p)
-	case t == nil:
-		a.settle(p)
-	case a.confirmed(t):
-		p.on = t.on
-	}
-	a.post(job{&p.entry, a.origin(m.Topic)})
-	a.armWatch()
-}
-
-// settle is for one that nobody here is to get, or will.
-func (a *redisActor) settle(p *publication) {
-	if !p.delivered {
-		p.delivered = true
-		a.history.waiting--
-	}
-	p.place()
-}
-
-// place has the caller not wait any more for the place.
-func (p *publication) place() {
-	if !p.placed {
-		p.placed = true
-		p.caller.place(nil)
-	}
-}
-
-// parted is the entry with which the message is handed to the gate, which tells its caller, once.
-func (p *publication) parted() *entry {
-	if p.placed {
-		return &entry{}
-	}
-	p.placed = true
-	return &p.entry
-}
-
-// deliverHere delivers a message of the hub's own without a position, now.
-func (a *redisActor) deliverHere(p *publication) {
-	if p.delivered {
-		return
-	}
-	p.local = true
-	if t := a.topicOf(p.topic); t == nil || !t.members {
-		a.settle(p)
-		return
-	}
-	p.delivered = true
-	a.history.waiting--
-	a.gate.deliver(actors.Broadcast{Frame: p.frame, Topic: p.topic, Except: p.except}, p.parted(), nil)
-}
-
-// tell answers the caller, once.
-func (h *history) tell(p *publication, err error) {
-	if !p.told {
-		p.told = true
-		h.unanswered--
-		p.caller.answer(err)
-	}
-}
-
-// answeredLogged takes what became of one that was published.
-func (a *redisActor) answeredLogged(r result) {
-	h, p := a.history, r.entry.logged
-	if p.answer == answerExecuted || p.answer == answerRefused || p.answer == r.answer {
-		return
-	}
-	p.answer, p.since = r.answer, time.Now()
-	known := p.told
-	switch r.answer {
-	case answerExecuted:
-		p.taken = r.taken.at
-		h.tell(p, nil)
-		if r.taken.twin {
-			a.settle(p)
-		} else if h.passed(p) {
-			a.deliverHere(p)
-		}
-	case answerRefused:
-		h.tell(p, r.err)
-		a.deliverHere(p)
-	case answerUnknown:
-		a.unknown(p, r.err)
-	}
-	if r.answer == answerExecuted && len(a.barred) > 0 {
-		if t := a.topicOf(p.topic); t == nil || t.sub == nil || a.confirmed(t) {
-			a.unbar(a.origin(p.topic).channel)
-		}
-	}
-	switch {
-	case known: // it was given up on, and that was reported
-	case r.answer == answerExecuted && !h.torn && h.failures == 0 && !a.apart || a.wanted == 0:
-		a.well()
-	case r.answer == answerExecuted:
-	case r.taken != nil && p.topic != "":
-		a.bar(a.origin(p.topic).channel, r.err)
-	default:
-		a.trouble(r.err)
-	}
-}
-
-// unknown tells the caller so, unless the message has come back.
-func (a *redisActor) unknown(p *publication, err error) {
-	if p.came {
-		err = nil
-	} else {
-		err = fmt.Errorf("%w: %w", actors.ErrUnknownOutcome, err)
-	}
-	a.history.tell(p, err)
-	p.place()
-}
-
-// passed reports whether a message that Redis has taken would have come by now.
-func (h *history) passed(p *publication) bool {
-	return !h.torn && p.taken.Epoch == h.at.Epoch && p.taken.N <= h.at.N
-}
-
-// armWatch sets the timer for own messages, if there are any and it is not set.
-func (a *redisActor) armWatch() {
-	if len(a.history.order) > 0 && a.watch == nil {
-		a.watch = a.after(watchEvery, &watch{})
-	}
-}
-
-func (a *redisActor) watchOver(now time.Time) {
-	h := a.history
-	a.watch = nil
-	patience := missAfter
-	if a.apart {
-		patience = missSoon
-	}
-	missing, late, rest := false, false, h.order[:0]
-	for _, p := range h.order {
-		age := now.Sub(p.at)
-		if age >= answerWithin-watchEvery {
-			if !p.told {
-				late = true
-				p.answer, p.since = answerUnknown, now
-				a.unknown(p, errNoAnswer)
-			}
-			p.place()
-		}
-		switch {
-		case p.delivered:
-		case p.answer == answerExecuted && h.passed(p):
-			a.deliverHere(p)
-		case age >= doubtFor && (p.answer != answerUnknown || p.key == ""):
-			a.deliverHere(p)
-		case age >= forgetAfter:
-			a.settle(p)
-		case (p.answer == answerExecuted || p.answer == answerUnknown && p.key == "") && now.Sub(p.since) >= patience:
-			missing = true
-		}
-		if p.over(age) {
-			delete(h.own, p.tag)
-		} else {
-			rest = append(rest, p)
-		}
-	}
-	clear(h.order[len(rest):])
-	if h.order = rest; len(rest) == 0 {
-		h.order = nil
-	}
-	if late {
-		a.trouble(errNoAnswer)
-	}
-	if missing && !h.torn && a.confirmed(a.own) && !a.gate.behind() && !a.member.behind() {
-		a.tear(false)
-		a.proceed()
-	}
-	a.armWatch()
-}
-
-// over reports whether nothing more can be heard of it.
-func (p *publication) over(age time.Duration) bool {
-	switch {
-	case !p.delivered || !p.told || p.answer == answerPending:
-		return false
-	case p.answer == answerUnknown:
-		return age >= forgetAfter || p.came && !p.local
-	}
-	return true
-}
-
-// flushLogged ends the wait for echoes: there may be none any more.
-func (a *redisActor) flushLogged(which func(*publication) bool) {
-	for _, p := range a.history.order {
-		switch {
-		case p.delivered || !which(p):
-		case p.key != "" && (p.answer == answerUnknown || p.answer == answerPending && a.drained):
-			a.settle(p)
-		default:
-			a.deliverHere(p)
-		}
-	}
-}
-
-// hangUpLogged answers all callers.
-func (a *redisActor) hangUpLogged(err error) {
-	if a.history == nil {
-		return
-	}
-	for _, p := range a.history.order {
-		a.history.tell(p, err)
+		most: max(actors.MaxResume, keep.Messages), fresh: true, torn: true, since: time.Now(), own: make(map[string]*publication),
 	}
 }
 
@@ -440,4 +172,48 @@ func (b *books) eachTopic(fn func(*topic)) {
 	if b.own.sub != nil {
 		fn(b.own)
 	}
+}
+
+// confirmLogged takes it that Redis has confirmed a topic's subscription.
+func (a *redisActor) confirmLogged(t *topic, again bool) {
+	h := a.history
+	if again {
+		return
+	}
+	t.traced = false
+	switch {
+	case t == a.own:
+	case t.owed && h.reading != nil && h.reading.load == nil: // which was too early for this one
+		a.stopReading()
+	case t.owed && !h.torn:
+		h.loads = append(h.loads, []string{t.name})
+	}
+	a.proceed()
+}
+
+// interruptLogged is for when messages may have been missed.
+func (a *redisActor) interruptLogged() {
+	a.eachTopic(func(t *topic) { t.owed = t.owed || t.traced })
+	a.tear(true)
+}
+
+// leaveLogged is for when the hub does not want what others publish any more.
+func (a *redisActor) leaveLogged() {
+	names := make(map[string]bool)
+	a.eachTopic(func(t *topic) { names[t.name] = true })
+	a.tear(true)
+	a.history.fresh = true
+	if !a.drained {
+		a.leftLogged(names)
+	}
+}
+
+// leftLogged is for topics whose channels the hub has left.
+func (a *redisActor) leftLogged(names map[string]bool) {
+	m := &actors.Logged{At: a.history.at, Down: a.history.down}
+	for name := range names {
+		m.Topics = append(m.Topics, actors.LoggedTopic{Topic: name})
+	}
+	a.flushLogged(func(p *publication) bool { return names[p.topic] })
+	a.gate.logged(m)
 }

@@ -127,44 +127,45 @@ func (h *hub) grows() {
 }
 
 func TestHubsWithHistoryHaveOneOrderAndOnePositionForEachMessage(t *testing.T) {
-	srv := redistest.StartReal(t)
-	a, b := newHub(t, srv.Client(t), "log", keeping(100)), newHub(t, srv.Client(t), "log", keeping(100))
-	for _, h := range []*hub{a, b} {
-		h.enter("x", "y", ":z")
-		h.follow()
-	}
-	except := &somebody{}
-	var want []string
-	for i := range 30 {
-		topic, text := []string{"", "x", "y", ":z"}[i%4], fmt.Sprint(i)
-		h := []*hub{a, b}[i%2]
-		told(t, h.publishTo(topic, text, map[bool]actors.Subscriber{true: except}[i == 8]))
-		want = append(want, inTopic(topic, text))
-	}
-	b.gets(5*time.Second, want...)
-	want[8] = but(want[8], except)
-	a.gets(5*time.Second, want...)
-	a.grows()
-	b.grows()
-	last := make(map[string]uint64)
-	n := uint64(0)
-	for _, e := range b.entered() {
-		if e.logged != nil {
-			continue
+	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
+		a, b := newHub(t, srv.Client(t), "log", keeping(100)), newHub(t, srv.Client(t), "log", keeping(100))
+		for _, h := range []*hub{a, b} {
+			h.enter("x", "y", ":z")
+			h.follow()
 		}
-		n++
-		p := e.at
-		if p.N != n || p.Prev != last[p.Topic] || p.History.Messages != 100 || time.Since(p.At).Abs() > time.Minute {
-			t.Errorf("message %d is at %+v, the one before at %d", n, p, last[p.Topic])
+		except := &somebody{}
+		var want []string
+		for i := range 30 {
+			topic, text := []string{"", "x", "y", ":z"}[i%4], fmt.Sprint(i)
+			h := []*hub{a, b}[i%2]
+			told(t, h.publishTo(topic, text, map[bool]actors.Subscriber{true: except}[i == 8]))
+			want = append(want, inTopic(topic, text))
 		}
-		last[p.Topic] = p.N
-	}
-	if errs := append(a.trouble(), b.trouble()...); len(errs) > 0 || a.resets()+b.resets() > 0 {
-		t.Errorf("trouble %v, %d and %d resets", errs, a.resets(), b.resets())
-	}
-	if n := len(srv.Client(t).Keys(context.Background(), "*").Val()); n != 5 {
-		t.Errorf("%d keys", n)
-	}
+		b.gets(5*time.Second, want...)
+		want[8] = but(want[8], except)
+		a.gets(5*time.Second, want...)
+		a.grows()
+		b.grows()
+		last := make(map[string]uint64)
+		n := uint64(0)
+		for _, e := range b.entered() {
+			if e.logged != nil {
+				continue
+			}
+			n++
+			p := e.at
+			if p.N != n || p.Prev != last[p.Topic] || p.History.Messages != 100 || time.Since(p.At).Abs() > time.Minute {
+				t.Errorf("message %d is at %+v, the one before at %d", n, p, last[p.Topic])
+			}
+			last[p.Topic] = p.N
+		}
+		if errs := append(a.trouble(), b.trouble()...); len(errs) > 0 || a.resets()+b.resets() > 0 {
+			t.Errorf("trouble %v, %d and %d resets", errs, a.resets(), b.resets())
+		}
+		if n := len(srv.Client(t).Keys(context.Background(), "*").Val()); n != 5 {
+			t.Errorf("%d keys", n)
+		}
+	})
 }
 
 func TestWhatRedisRefusesIsDeliveredHereWithoutAPosition(t *testing.T) {
@@ -238,18 +239,19 @@ func TestAKeyOfAnotherTypeIsOneTopicsTrouble(t *testing.T) {
 }
 
 func TestOfTwoMessagesWithOneKeyOneIsPublished(t *testing.T) {
-	srv := redistest.StartReal(t)
-	a, b := newHub(t, srv.Client(t), "key", keeping(10)), newHub(t, srv.Client(t), "key", keeping(10))
-	a.follow()
-	b.follow()
-	for i, h := range []*hub{a, a, b} {
-		reply := make(chan error, 1)
-		h.send(&actors.Publish{Frame: actors.NewFrame([]byte(fmt.Sprint(i))), Key: "once", Reply: reply})
-		told(t, reply)
-	}
-	told(t, a.publish("after"))
-	a.gets(time.Second, "0", "after")
-	b.gets(time.Second, "0", "after")
+	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
+		a, b := newHub(t, srv.Client(t), "key", keeping(10)), newHub(t, srv.Client(t), "key", keeping(10))
+		a.follow()
+		b.follow()
+		for i, h := range []*hub{a, a, b} {
+			reply := make(chan error, 1)
+			h.send(&actors.Publish{Frame: actors.NewFrame([]byte(fmt.Sprint(i))), Key: "once", Reply: reply})
+			told(t, reply)
+		}
+		told(t, a.publish("after"))
+		a.gets(time.Second, "0", "after")
+		b.gets(time.Second, "0", "after")
+	})
 }
 
 func TestHubsWithAndWithoutHistoryHearEachOther(t *testing.T) {
@@ -365,5 +367,50 @@ func TestWhatHasAPositionWaitsForASlowHub(t *testing.T) {
 	a.grows()
 	if errs := a.trouble(); len(errs) > 0 || a.timeouts.Load() > 0 {
 		t.Errorf("trouble %v, %d timeouts", errs, a.timeouts.Load())
+	}
+}
+
+func TestHubsOfOneClientAndOneChannelHaveOneLog(t *testing.T) {
+	srv := redistest.StartReal(t)
+	client := srv.Client(t)
+	a, b, plain := newHub(t, client, "one", keeping(10)), newHub(t, client, "one", keeping(10)), newHub(t, client, "one")
+	other := newHub(t, client, "other", keeping(10))
+	for _, h := range []*hub{a, b, other} {
+		h.follow()
+	}
+	plain.subscribe()
+	var replies []<-chan error
+	var want []string
+	for i := range 100 {
+		h := []*hub{a, b, plain, other}[i%4]
+		replies = append(replies, h.publish(fmt.Sprint(i)))
+		if h != other {
+			want = append(want, fmt.Sprint(i))
+		}
+	}
+	for _, r := range replies {
+		told(t, r)
+	}
+	for _, h := range []*hub{a, b, plain} {
+		h.getsOnce(2*time.Second, want)
+		h.grows()
+	}
+	if !slices.Equal(a.received(), b.received()) || other.total() != 25 {
+		t.Errorf("%v, %v, %v", a.received(), b.received(), other.received())
+	}
+}
+
+func TestWhoMayNotAskWhichServerItIsHasALogAllTheSame(t *testing.T) {
+	srv := redistest.StartReal(t)
+	a := newHub(t, user(t, srv, srv.Addr(), "~*", "&*", "+@all", "-info"), "info", keeping(10))
+	b := newHub(t, srv.Client(t), "info", keeping(10))
+	a.follow()
+	b.follow()
+	for i, h := range []*hub{a, a, b, a, b} {
+		told(t, h.publish(fmt.Sprint(i)))
+	}
+	a.gets(time.Second, "0", "1", "2", "3", "4")
+	if a.grows(); a.resets() > 1 {
+		t.Errorf("%d resets", a.resets())
 	}
 }

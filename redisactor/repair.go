@@ -28,19 +28,6 @@ type reading struct {
 	end   context.CancelFunc
 }
 
-// noted is a message that is kept.
-type noted struct {
-	*record
-	frame *actors.Frame
-}
-
-// note takes what is delivered while a load is under way.
-func (r *reading) note(topic string, rec *record, frame *actors.Frame) {
-	if _, wanted := r.notes[topic]; wanted {
-		r.notes[topic] = append(r.notes[topic], noted{rec, frame})
-	}
-}
-
 // gotten, to itself: what was read.
 type gotten struct {
 	token  uint64
@@ -51,6 +38,9 @@ type gotten struct {
 	broken bool // there was what cannot be read
 	err    error
 }
+
+// IgnoreDeadLetterLogging keeps protoactor silent about what is read when a hub has just stopped.
+func (*gotten) IgnoreDeadLetterLogging() {}
 
 type gottenTopic struct {
 	name string
@@ -69,6 +59,9 @@ var (
 // tear has the log repaired before anything else is delivered. down says that messages of others may have been missed.
 func (a *redisActor) tear(down bool) {
 	h := a.history
+	if !h.torn {
+		h.since = time.Now()
+	}
 	h.torn, h.held, h.heldBytes = true, nil, 0
 	a.stopReading()
 	if down && !h.fresh && !h.down && !a.drained {
@@ -100,23 +93,6 @@ func (a *redisActor) holdBack(r arrival) {
 	h.heldBytes += len(r.payload)
 }
 
-// maxLoads is how many loads wait side by side; beyond it they become one.
-const maxLoads = 256
-
-// load takes it that the registry wants what is kept of topics.
-func (a *redisActor) load(topics []string) {
-	if a.history == nil || a.drain != nil || len(topics) == 0 {
-		return
-	}
-	h := a.history
-	if h.loads = append(h.loads, topics); len(h.loads) > maxLoads {
-		all := slices.Concat(h.loads...)
-		slices.Sort(all)
-		h.loads = [][]string{slices.Compact(all)}
-	}
-	a.proceed()
-}
-
 // proceed begins a read, if one is wanted and can be.
 func (a *redisActor) proceed() {
 	h := a.history
@@ -132,29 +108,6 @@ func (a *redisActor) proceed() {
 			a.read(load)
 		}
 	}
-}
-
-// ready takes the loads whose topics are confirmed, or are not to be, and returns them as one.
-func (a *redisActor) ready() (load []string) {
-	h := a.history
-	seen := make(map[string]bool)
-	h.loads = slices.DeleteFunc(h.loads, func(topics []string) bool {
-		if slices.ContainsFunc(topics, func(name string) bool {
-			t := a.topicOf(name)
-			_, barred := a.barred[a.origin(name).channel]
-			return t != nil && t.sub != nil && !a.confirmed(t) && !barred
-		}) {
-			return false
-		}
-		for _, name := range topics {
-			if !seen[name] {
-				seen[name] = true
-				load = append(load, name)
-			}
-		}
-		return true
-	})
-	return load
 }
 
 // read begins a read: of a load's topics, or of what came after what was delivered last.
@@ -233,6 +186,11 @@ func (a *redisActor) gotten(g *gotten) {
 		h.failures++
 		a.trouble(g.err)
 		a.reread = a.after(rereading.Delay(h.failures, rand.Float64()), &readAgain{})
+		if h.torn && !h.fresh && !h.down { // nothing of others may be missing: they go on
+			held := h.held
+			h.torn, h.held, h.heldBytes = false, nil, 0
+			a.goOn(held)
+		}
 		return
 	case g.broken:
 		a.warnOf(h.meta)
@@ -325,17 +283,21 @@ func (a *redisActor) repaired(r *reading) {
 	case !a.apart:
 		a.well()
 	}
+	a.goOn(slices.DeleteFunc(held, func(each arrival) bool {
+		return each.at.N <= g.at.N && each.at.Epoch == g.at.Epoch || !same && each.at.Epoch == was.Epoch
+	}))
+	a.proceed()
+}
+
+// goOn takes what was held back as if it came now.
+func (a *redisActor) goOn(held []arrival) {
 	for _, each := range held {
-		if each.at.N <= g.at.N && each.at.Epoch == g.at.Epoch || !same && each.at.Epoch == was.Epoch {
-			continue
-		}
-		if h.torn {
+		if a.history.torn {
 			a.holdBack(each)
 		} else {
 			a.live(each, nil)
 		}
 	}
-	a.proceed()
 }
 
 // merge is what was read and what has come, up to where the log stood, in order and each once.
@@ -412,110 +374,4 @@ func (a *redisActor) holes(g *gotten, list []arrival, other, all bool) map[strin
 		}
 	})
 	return lost
-}
-
-// loaded answers the loads with what was read and what was delivered since.
-func (a *redisActor) loaded(r *reading) {
-	h, g := a.history, r.got
-	h.reading = nil
-	at := g.at
-	if a.member != nil {
-		switch {
-		case at.Epoch == "":
-		case at.Epoch != h.at.Epoch:
-			a.turnTo(at)
-		default:
-			h.at.N = max(h.at.N, at.N)
-		}
-		at = h.at
-	}
-	m := &actors.Logged{At: at, Down: h.down || a.member == nil}
-	for _, of := range g.topics {
-		t := a.topicOf(of.name)
-		followed := a.member != nil && a.confirmed(t)
-		if followed {
-			t.seen, t.traced, t.owed = at.N, true, false
-		}
-		messages, lost := a.kept(of, r.notes[of.name], g, at)
-		m.Topics = append(m.Topics, actors.LoggedTopic{Topic: of.name, Followed: followed, Loaded: true, Messages: messages, Lost: lost})
-	}
-	a.gate.logged(m)
-	a.proceed()
-}
-
-// kept is what is kept of a topic, and the position of the newest that is not.
-func (a *redisActor) kept(of gottenTopic, since []noted, g *gotten, at actors.Position) (messages []*actors.Frame, lost uint64) {
-	var list []noted // newest first
-	for _, each := range slices.Backward(since) {
-		if each.at.Epoch == at.Epoch {
-			list = append(list, each)
-		}
-	}
-	for _, r := range of.list {
-		if r.at.Epoch == at.Epoch && (len(list) == 0 || r.at.N < list[len(list)-1].at.N) {
-			list = append(list, noted{r, nil})
-		}
-	}
-	edge := horizon(g.marks, g.now, a.history.span, g.at.N)
-	lost = edge
-	for _, each := range list {
-		if each.bare || g.now.Sub(each.time) >= each.history.Age || len(messages) >= a.history.most {
-			lost = each.at.N
-			break
-		}
-		frame := each.frame
-		if frame == nil {
-			frame = each.record.frame().Placed(each.placement(of.name))
-		}
-		messages = append(messages, frame)
-		if lost = each.prev; lost == 0 {
-			lost = min(edge, each.at.N-1)
-		}
-	}
-	slices.Reverse(messages)
-	return messages, lost
-}
-
-// confirmLogged takes it that Redis has confirmed a topic's subscription.
-func (a *redisActor) confirmLogged(t *topic, again bool) {
-	h := a.history
-	if again {
-		return
-	}
-	t.traced = false
-	switch {
-	case t == a.own:
-	case t.owed && h.reading != nil && h.reading.load == nil: // which was too early for this one
-		a.stopReading()
-	case t.owed && !h.torn:
-		h.loads = append(h.loads, []string{t.name})
-	}
-	a.proceed()
-}
-
-// interruptLogged is for when messages may have been missed.
-func (a *redisActor) interruptLogged() {
-	a.eachTopic(func(t *topic) { t.owed = t.owed || t.traced })
-	a.tear(true)
-}
-
-// leaveLogged is for when the hub does not want what others publish any more.
-func (a *redisActor) leaveLogged() {
-	names := make(map[string]bool)
-	a.eachTopic(func(t *topic) { names[t.name] = true })
-	a.tear(true)
-	a.history.fresh = true
-	if !a.drained {
-		a.leftLogged(names)
-	}
-}
-
-// leftLogged is for topics whose channels the hub has left.
-func (a *redisActor) leftLogged(names map[string]bool) {
-	m := &actors.Logged{At: a.history.at, Down: a.history.down}
-	for name := range names {
-		m.Topics = append(m.Topics, actors.LoggedTopic{Topic: name})
-	}
-	a.flushLogged(func(p *publication) bool { return names[p.topic] })
-	a.gate.logged(m)
 }

@@ -35,7 +35,7 @@ if not epoch or id ~= run then epoch, run, marks = ARGV[1], id, '' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local span = tonumber(ARGV[3])
-local newest = tonumber(string.match(marks, '^%d+'))
+local newest = tonumber(string.match(marks, '^%d+') or '')
 if not newest or now - newest >= span / 8 then
   local list = {text(now) .. ' ' .. text(n)}
   for mark in string.gmatch(marks, '%d+ %d+') do
