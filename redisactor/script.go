@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,7 +25,8 @@ import (
 //
 // What Redis is given are texts: to make one of a number is most of what a message costs there.
 //
-// It returns the epoch, and for each message two texts: "o" and its position, "d" and that of the one with the same key, "e" and an error.
+// It returns lines, as one text: the epoch, and for each message two of them: "o" and its position, "d" and that of the one with the same key,
+// "e" and an error.
 // The first write is the one that fails if nothing can be written; then nothing has happened. After that nothing raises an error.
 const publishScript = `
 local function text(n) return string.format('%d', n) end
@@ -125,7 +128,7 @@ redis.pcall('HSET', KEYS[1], 'n', text(n))
 for key, age in pairs(ages) do redis.pcall('PEXPIRE', key, text(age)) end
 local left = redis.pcall('PTTL', KEYS[1])
 if type(left) == 'number' and left < longest + 86400000 then redis.pcall('PEXPIRE', KEYS[1], text(longest + 86400000)) end
-return out
+return table.concat(out, '\n')
 `
 
 var publishSHA = func() string {
@@ -149,7 +152,7 @@ func (k keys) once(key string) string { return k.meta + ":k:" + key }
 // script is one call: messages of one hub, in order.
 type script struct {
 	list  []*publication
-	args  []any // what follows EVALSHA and the SHA, or EVAL and the script
+	args  []any // behind the first two, which are EVALSHA and the SHA, or EVAL and the script
 	reply []taken
 }
 
@@ -174,23 +177,31 @@ func newCall(list []*publication) *script {
 		}
 		return n
 	}
-	args := make([]any, 0, 3+6*len(list))
-	args = append(args, actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
-	bounds, channel, stream := "", "", 0
+	at := make([]struct{ stream, once int }, len(list))
 	for i, p := range list {
-		once := 0
-		if p.key != "" {
-			once = number(h.once(p.key))
+		if i > 0 && p.topic == list[i-1].topic {
+			at[i].stream = at[i-1].stream
+		} else {
+			at[i].stream = number(h.stream(p.topic))
 		}
-		if bounds == "" || p.keep != list[i-1].keep {
+		if p.key != "" {
+			at[i].once = number(h.once(p.key))
+		}
+	}
+	args := make([]any, 2, 6+len(names)+6*len(list))
+	args = append(append(args, len(names)), names...)
+	args = append(args, actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
+	var channel, bounds any
+	for i, p := range list {
+		if i == 0 || p.topic != list[i-1].topic {
+			channel = topicChannel(h.channel, p.topic)
+		}
+		if i == 0 || p.keep != list[i-1].keep {
 			bounds = boundsOf(p.keep)
 		}
-		if channel == "" || p.topic != list[i-1].topic {
-			channel, stream = topicChannel(h.channel, p.topic), number(h.stream(p.topic))
-		}
-		args = append(args, stream, once, channel, bounds, p.tag+" "+flags(p.frame.Binary(), p.keep.Messages == 0), p.frame.Payload())
+		args = append(args, at[i].stream, at[i].once, channel, bounds, p.tag+" "+flags(p.frame.Binary(), p.keep.Messages == 0), p.frame.Payload())
 	}
-	return &script{list: list, args: append(append([]any{len(names)}, names...), args...)}
+	return &script{list: list, args: args}
 }
 
 // boundsOf is what a header says of how much is kept.
@@ -201,32 +212,31 @@ func boundsOf(h actors.History) string {
 
 // command is the call, with the script itself if Redis does not have it.
 func (s *script) command(ctx context.Context, whole bool) *redis.Cmd {
-	how, what := "evalsha", publishSHA
-	if whole {
-		how, what = "eval", publishScript
+	args := s.args
+	if args[0], args[1] = "evalsha", publishSHA; whole {
+		args = slices.Clone(args) // a hook may have kept the others
+		args[0], args[1] = "eval", publishScript
 	}
-	return redis.NewCmd(ctx, append([]any{how, what}, s.args...)...)
+	return redis.NewCmd(ctx, args...)
 }
 
 var errReply = errors.New("wskit: redis answered a script with what it does not return")
 
 // read takes the answer.
 func (s *script) read(v any) error {
-	list, ok := v.([]any)
-	if !ok || len(list) != 1+2*len(s.list) {
+	text, _ := v.(string)
+	lines := strings.Split(text, "\n")
+	if len(lines) != 1+2*len(s.list) {
 		return errReply
 	}
-	epoch, _ := list[0].(string)
+	first, known := actors.ParsePosition(lines[0] + ".0")
 	reply := make([]taken, len(s.list))
 	for i := range reply {
-		kind, _ := list[1+2*i].(string)
-		text, ok := list[2+2*i].(string)
-		if !ok {
-			return errReply
-		}
+		kind, text, ok := lines[1+2*i], lines[2+2*i], true
 		switch kind {
 		case "o":
-			reply[i].at, ok = actors.ParsePosition(epoch + "." + text)
+			n, err := strconv.ParseUint(text, 10, 64)
+			reply[i].at.Epoch, reply[i].at.N, ok = first.Epoch, n, known && err == nil
 		case "d":
 			reply[i].at, ok = actors.ParsePosition(text)
 			reply[i].twin = true
