@@ -50,6 +50,8 @@ redis.call('HSET', KEYS[1], 'e', epoch, 'n', text(n), 'r', run, 'c', marks)
 local out, last, sizes, ages, longest = {epoch}, {}, {}, {}, span
 local before, behind = epoch .. ' ', ' ' .. text(now) .. ' '
 local bounds, messages, bytes, age, most
+local limits = {}
+local function trim(key) redis.pcall('XTRIM', key, 'MAXLEN', limits[key]) end
 for i = 4, #ARGV, 6 do
   local key, once, payload = KEYS[tonumber(ARGV[i])], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 5]
   if ARGV[i + 3] ~= bounds then
@@ -89,9 +91,10 @@ for i = 4, #ARGV, 6 do
     n = n + 1
     at = text(n)
     local header = before .. at .. ' ' .. last[key] .. behind .. bounds .. ' ' .. ARGV[i + 4]
+    if limits[key] and limits[key] ~= most then trim(key) end
     local kept = messages > 0 and payload or ''
     local size = sizes[key] + #kept
-    local r = redis.pcall('XADD', key, 'MAXLEN', most, at .. '-0', 'h', header, 'c', text(size), 'd', kept)
+    local r = redis.pcall('XADD', key, at .. '-0', 'h', header, 'c', text(size), 'd', kept)
     if type(r) == 'table' and r.err then
       fault = r.err
     else
@@ -106,7 +109,9 @@ for i = 4, #ARGV, 6 do
     else
       last[key], sizes[key], ages[key] = at, size, age > span and age or span
       if age > longest then longest = age end
+      limits[key] = most
       if #kept * messages > bytes then
+        trim(key)
         for _ = 2, messages do
           local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', '1')
           local f = r[1] and r[1][2]
@@ -125,7 +130,10 @@ for i = 4, #ARGV, 6 do
   end
 end
 redis.pcall('HSET', KEYS[1], 'n', text(n))
-for key, age in pairs(ages) do redis.pcall('PEXPIRE', key, text(age)) end
+for key, age in pairs(ages) do
+  trim(key)
+  redis.pcall('PEXPIRE', key, text(age))
+end
 local left = redis.pcall('PTTL', KEYS[1])
 if type(left) == 'number' and left < longest + 86400000 then redis.pcall('PEXPIRE', KEYS[1], text(longest + 86400000)) end
 return table.concat(out, '\n')
