@@ -124,8 +124,26 @@ func runResume(ctx context.Context, s *session, sc *scenario) (*measurement, err
 	delete(m.Values, cpuPerDelivery.key)
 	m.Values[resumeTime.key], m.Values[resumeLag.key] = all.Seconds(), lag.Seconds()*1000
 	calls, took, err := s.redis.reads(ctx)
+	if err != nil {
+		return nil, err
+	}
 	m.Values[readsPerTopic.key], m.Values[readTime.key] = float64(calls)/(resumeTopics+1), took.Seconds()*1000 // the hub is a topic too
+	plain, err := s.connectAnew(ctx)
+	m.Values[connectTime.key] = plain.Seconds()
 	return m, err
+}
+
+// connectAnew has everybody leave and come again with no position, and returns how long the coming took.
+func (s *session) connectAnew(ctx context.Context) (time.Duration, error) {
+	s.load.disconnect()
+	if err := s.awaitCount(ctx, 0, false); err != nil {
+		return 0, err
+	}
+	s.load.begin(s.number)
+	s.load.target = func(i int) string { return "/?" + url.Values{"topic": {topicNames[i%resumeTopics]}}.Encode() }
+	start := time.Now()
+	err := s.load.connect(ctx, s.conns, 0)
+	return time.Since(start), err
 }
 
 // runKept measures what the log takes: with one message in each topic, and with all of them.

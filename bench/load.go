@@ -78,7 +78,9 @@ func (l *load) connect(ctx context.Context, n, stalled int) error {
 				case i > n:
 					l.stalled = append(l.stalled, p)
 				default:
+					p.timed = i%timedEach == 0
 					l.peers = append(l.peers, p)
+					l.readers.Go(p.read)
 				}
 				mu.Unlock()
 			}
@@ -87,10 +89,6 @@ func (l *load) connect(ctx context.Context, n, stalled int) error {
 	wg.Wait()
 	if errs != nil {
 		return fmt.Errorf("connecting: %w", errs)
-	}
-	for i, p := range l.peers[len(l.peers)-n:] {
-		p.timed = i%timedEach == 0
-		l.readers.Go(p.read)
 	}
 	return nil
 }

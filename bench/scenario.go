@@ -40,6 +40,7 @@ var (
 	publishesPerSec   = metric{key: "publishes_per_s", label: "publishes per second", more: true}
 	cpuPerPublish     = metric{key: "publish_us", label: "server CPU per publish, µs"}
 	resumeTime        = metric{key: "resume_s", label: "seconds from the first to connect until all have what they missed"}
+	connectTime       = metric{key: "connect_s", label: "seconds that it takes the same to connect who have missed nothing"}
 	resumeLag         = metric{key: "lag_ms", label: "of these, ms after the last has connected"}
 	cpuPerResume      = metric{key: "resume_us", label: "server CPU per resume, µs"}
 	readsPerTopic     = metric{key: "reads", label: "reads of streams in Redis per topic"}
@@ -106,7 +107,7 @@ var scenarios = []scenario{
 		time: normal, run: runPublish, metrics: []metric{publishesPerSec, p99, p50, cpuPerPublish}},
 	{name: "resume", about: "everybody comes at once, and has missed 5 messages of 128 B in one of 100 topics that keep 100", body: body{size: 128, topics: true},
 		conns: []int{10_000}, only: []string{oursRings, oursStreams}, later: true, time: normal, run: runResume,
-		metrics: []metric{resumeTime, resumeLag, cpuPerResume, readsPerTopic, readTime}},
+		metrics: []metric{resumeTime, connectTime, resumeLag, cpuPerResume, readsPerTopic, readTime}},
 	{name: "kept", about: "10,000 topics that keep 100 messages of 100 B each", alone: true, only: []string{oursRings, oursStreams}, time: 5 * normal,
 		run: runKept, metrics: []metric{bytesPerMessage, bytesPerTopic}},
 }

@@ -30,8 +30,8 @@ type logger interface {
 	fill(ctx context.Context, n int) (string, error)
 }
 
-// wskitLog is a hub with history, that which publishes, and the one that connections come to: without Redis the same, with it another, as
-// after a restart, which knows nothing of what was published.
+// wskitLog is a hub with history that publishes, and the one that connections come to: without Redis the same, with it another, as after a
+// restart, which knows nothing of what was published.
 type wskitLog struct {
 	wskitServer
 	from    *wskit.Hub
