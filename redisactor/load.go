@@ -74,6 +74,8 @@ func (a *redisActor) loaded(r *reading) {
 		}
 		at = h.at
 	}
+	// A server that knows less of the log than this hub has lost some: another epoch begins when it is told to publish.
+	short := g.at.Epoch == "" || g.at.Epoch == r.from.Epoch && g.at.N < r.from.N
 	m := &actors.Logged{At: at, Down: h.down || a.member == nil}
 	for _, of := range g.topics {
 		t := a.topicOf(of.name)
@@ -82,6 +84,9 @@ func (a *redisActor) loaded(r *reading) {
 			t.seen, t.traced, t.owed = at.N, true, false
 		}
 		messages, lost := a.kept(of, r.notes[of.name], g, at)
+		if short {
+			messages, lost = nil, at.N
+		}
 		m.Topics = append(m.Topics, actors.LoggedTopic{Topic: of.name, Followed: followed, Loaded: true, Messages: messages, Lost: lost})
 	}
 	a.gate.logged(m)
@@ -104,7 +109,7 @@ func (a *redisActor) kept(of gottenTopic, since []noted, g *gotten, at actors.Po
 	edge := horizon(g.marks, g.now, a.history.span, g.at.N)
 	lost = edge
 	for _, each := range list {
-		if each.bare || g.now.Sub(each.time) >= each.history.Age || len(messages) >= a.history.most {
+		if each.bare || g.now.Sub(each.time) >= each.history.Age || len(messages) >= min(a.history.most, list[0].history.Messages) {
 			lost = each.at.N
 			break
 		}

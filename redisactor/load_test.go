@@ -91,3 +91,66 @@ func TestWhatIsTooOldIsNotLoaded(t *testing.T) {
 		t.Errorf("loaded %+v", got)
 	}
 }
+
+func TestALoadIsWholeWhileMessagesGoOn(t *testing.T) {
+	srv := redistest.StartReal(t)
+	proxy := redistest.Proxy(t, srv.Addr())
+	a, b := newHub(t, redistest.Client(t, proxy.Addr()), "whole", keeping(50)), newHub(t, srv.Client(t), "whole", keeping(50))
+	a.enter("x", "y")
+	a.follow()
+	a.loads("x", "y") // and now they are followed
+	end := make(chan struct{})
+	done := make(chan int)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-end:
+				done <- n
+				return
+			default:
+				b.publishTo([]string{"x", "y", "elsewhere", ""}[n%4], fmt.Sprint(n), nil)
+				n++
+				time.Sleep(500 * time.Microsecond)
+			}
+		}
+	}()
+	for i := range 60 {
+		a.loads("x", "y")
+		if i%20 == 10 {
+			proxy.CutSubscribers()
+		}
+	}
+	close(end)
+	n := <-done
+	redistest.Until(2*time.Second, func() bool { return a.total() >= n-n/4-1 })
+	a.grows()
+	last := make(map[string]uint64)
+	loads, seen := 0, uint64(0)
+	for i, e := range a.entered() {
+		if e.logged == nil {
+			if p := e.at; p.Prev != last[p.Topic] {
+				t.Fatalf("entry %d is at %d after %d, and the one before was at %d", i, p.N, p.Prev, last[p.Topic])
+			}
+			last[e.at.Topic], seen = e.at.N, e.at.N
+			continue
+		}
+		if e.logged.At.N < seen {
+			t.Fatalf("entry %d says %v after %d", i, e.logged.At, seen)
+		}
+		for _, topic := range e.logged.Topics {
+			loads++
+			before := topic.Lost
+			for _, f := range topic.Messages {
+				if p := f.Placement(); p.Prev != before {
+					t.Fatalf("entry %d has %q at %d after %d, and before it %d", i, topic.Topic, p.N, p.Prev, before)
+				}
+				before = f.Placement().N
+			}
+			if before != last[topic.Topic] || len(topic.Messages) > 50 {
+				t.Fatalf("entry %d has %q up to %d, of which %d has come", i, topic.Topic, before, last[topic.Topic])
+			}
+		}
+	}
+	t.Logf("%d loads, %d messages", loads, n)
+}

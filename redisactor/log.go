@@ -100,6 +100,7 @@ func (a *redisActor) live(r arrival, credit *member) bool {
 	switch {
 	case r.at.Epoch != h.at.Epoch:
 		a.turnTo(actors.Position{Epoch: r.at.Epoch, N: r.at.N - 1})
+		defer a.proceed()
 	case r.at.N <= h.at.N:
 		return false
 	case t.traced && r.prev > t.seen:
@@ -112,9 +113,10 @@ func (a *redisActor) live(r arrival, credit *member) bool {
 	return true
 }
 
-// turnTo begins with another epoch, from that position on.
+// turnTo begins with another epoch, from that position on. What is read of the one before is not wanted.
 func (a *redisActor) turnTo(at actors.Position) {
 	h := a.history
+	a.stopReading()
 	m := &actors.Logged{At: at, Down: h.down}
 	if h.at.Epoch != "" {
 		m.Reset = actors.ResetEpoch

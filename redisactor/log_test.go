@@ -414,3 +414,20 @@ func TestWhoMayNotAskWhichServerItIsHasALogAllTheSame(t *testing.T) {
 		t.Errorf("%d resets", a.resets())
 	}
 }
+
+func TestALogBeginsBeforeItsFirstMessage(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, srv *redistest.Server) {
+		a, b := newHub(t, srv.Client(t), "begin", keeping(10)), newHub(t, srv.Client(t), "begin", keeping(10))
+		a.subscribe()
+		b.subscribe()
+		first, second := a.informed(0).At, b.informed(0).At
+		if first.Epoch == "" || first != second || first.N != 0 {
+			t.Errorf("the log begins at %v and at %v", first, second)
+		}
+		told(t, a.publish("1"))
+		a.gets(time.Second, "1")
+		if a.grows(); a.resets() > 0 {
+			t.Errorf("%d resets", a.resets())
+		}
+	})
+}

@@ -94,7 +94,7 @@ func newScripted(ctx context.Context, via *redis.Client, jobs []job) *pipeline {
 		lists[n] = append(lists[n], j.logged)
 	}
 	for _, list := range lists {
-		s := newCall(list)
+		s := newCall(list[0].by, list)
 		p.scripts = append(p.scripts, s)
 		p.commands = append(p.commands, s.command(ctx, false))
 	}

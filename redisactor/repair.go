@@ -21,6 +21,7 @@ import (
 type reading struct {
 	token uint64
 	began time.Time
+	from  actors.Position    // where the log stood then
 	load  []string           // topics that the registry wants; nil: it is a repair
 	got   *gotten            // nil: it has not come yet
 	fence uint64             // the PINGs of a higher number were sent after that
@@ -122,22 +123,26 @@ func (a *redisActor) read(load []string) {
 	}
 	h.tokens++
 	ctx, cancel := context.WithTimeout(context.Background(), stuckAfter)
-	h.reading = &reading{token: h.tokens, began: time.Now(), load: load, end: cancel, notes: make(map[string][]noted, len(load))}
+	h.reading = &reading{token: h.tokens, began: time.Now(), from: h.at, load: load, end: cancel, notes: make(map[string][]noted, len(load))}
 	for _, name := range load {
 		h.reading.notes[name] = nil
 	}
 	g := &gotten{token: h.tokens}
 	client, k, most, self, system := a.link.bounded, h.keys, int64(h.most), a.self, a.hub.System
+	var first *script // has the log begin, if there is none: who comes before the first message has a position too
+	if load == nil && h.at.Epoch == "" {
+		first = newCall(h, nil)
+	}
 	go func() {
 		defer cancel()
-		if crash := actors.Fence("redis", func() { g.err = g.read(ctx, client, k, names, from, most) }); crash != nil {
+		if crash := actors.Fence("redis", func() { g.err = g.read(ctx, client, k, names, from, most, first) }); crash != nil {
 			g.err = crash
 		}
 		system.Root.Send(self, g)
 	}()
 }
 
-func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names []string, from string, most int64) error {
+func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names []string, from string, most int64, first *script) error {
 	pipe := client.Pipeline()
 	meta, now := pipe.HMGet(ctx, k.meta, "e", "n", "c"), pipe.Time(ctx)
 	streams := make([]*redis.XMessageSliceCmd, len(names))
@@ -155,6 +160,16 @@ func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names [
 	n, _ := meta.Val()[1].(string)
 	g.marks, _ = meta.Val()[2].(string)
 	g.at, _ = actors.ParsePosition(epoch + "." + n)
+	if first != nil && g.at.Epoch == "" {
+		reply := first.command(ctx, true)
+		if err := client.Process(ctx, reply); err != nil {
+			return nil // it begins with the first message
+		}
+		if list, ok := reply.Val().([]any); ok && len(list) > 0 {
+			epoch, _ = list[0].(string)
+			g.at, _ = actors.ParsePosition(epoch + ".0")
+		}
+	}
 	for i, s := range streams {
 		if err := s.Err(); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") { // nothing can be published there
 			return err

@@ -93,6 +93,9 @@ func TestARedisThatHasLostItsDataBeginsAnotherEpoch(t *testing.T) {
 	if err := srv.Client(t).FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
+	if l := a.loads("")[""]; l.Lost != 1 || len(l.Messages) > 0 {
+		t.Errorf("loaded %+v of a Redis that has nothing", l)
+	}
 	told(t, a.publish("2"))
 	a.gets(time.Second, "1", "2")
 	if a.resets() != 1 {
@@ -131,7 +134,7 @@ func TestAReplicaThatTakesOverIsAnotherEpoch(t *testing.T) {
 		t.Error("a replica took a message")
 	}
 	b.gets(time.Second, "refused")
-	if err := replica.SlaveOf(ctx, "no", "one").Err(); err != nil {
+	if err := replica.ReplicaOf(ctx, "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 	told(t, b.publish("2"))
@@ -254,7 +257,7 @@ func TestOwnMessagesOfAHubWithHistoryDoNotWaitForAnEchoThatCannotCome(t *testing
 			h := newHub(t, moving(t, &addr), "apart", keeping(100))
 			h.follow()
 			if name != "two strangers" {
-				if err := first.Client(t).SlaveOf(context.Background(), "no", "one").Err(); err != nil {
+				if err := first.Client(t).ReplicaOf(context.Background(), "no", "one").Err(); err != nil {
 					t.Fatal(err)
 				}
 			}

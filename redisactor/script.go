@@ -171,9 +171,8 @@ type taken struct {
 	err  error // it was not published either
 }
 
-// newCall prepares the call.
-func newCall(list []*publication) *script {
-	h := list[0].by
+// newCall prepares the call. That of no messages has the log begin.
+func newCall(h *history, list []*publication) *script {
 	numbers := map[string]int{h.meta: 1}
 	names := []any{h.meta}
 	number := func(name string) int {
@@ -267,13 +266,8 @@ type refusedError string
 func (e refusedError) Error() string { return string(e) }
 func (refusedError) RedisError()     {}
 
-// mark says where the log stood at a time, as the meta keeps it.
-type mark struct {
-	at time.Time
-	n  uint64
-}
-
-// horizon is the position up to which streams may have expired, by what the meta keeps, if they live for span and the log stands at n.
+// horizon is the position up to which streams may have expired, if they live for span and the log stands at n. marks are what the meta keeps:
+// times, in milliseconds, and positions.
 func horizon(marks string, now time.Time, span time.Duration, n uint64) uint64 {
 	for marks != "" {
 		var ms int64
