@@ -18,14 +18,14 @@ type Frame struct {
 	websocket []byte   // a message as one frame, header and payload; nil for a bundle
 	parts     []*Frame // of a bundle: two messages or more
 	size      int      // of payload, in bytes
+	at        *place   // in the log; nil: nowhere
 	more      atomic.Pointer[encodings]
 }
 
 // encodings are what not every frame is asked for.
 type encodings struct {
 	joined, deflated, sse, named shared
-	threshold                    int    // of a bundle: what deflated was built for
-	at                           *place // in the log; nil: nowhere
+	threshold                    int // of a bundle: what deflated was built for
 	enveloped                    atomic.Pointer[Frame]
 }
 

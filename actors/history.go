@@ -121,7 +121,7 @@ type Placement struct {
 
 // Placed is f as the message that is there.
 func (f *Frame) Placed(p Placement) *Frame {
-	return frameAt(f.websocket, f.size, &place{Placement: p})
+	return &Frame{websocket: f.websocket, size: f.size, at: &place{Placement: p}}
 }
 
 // Unplaced is f as a message without a place.
@@ -129,18 +129,12 @@ func (f *Frame) Unplaced() *Frame { return &Frame{websocket: f.websocket, size: 
 
 // NewMark is no message. It tells who keeps a cursor where the log stands; others get nothing.
 func NewMark(p Position) *Frame {
-	return frameAt(nil, 0, &place{Placement: Placement{Position: p}, mark: true})
+	return &Frame{at: &place{Placement: Placement{Position: p}, mark: true}}
 }
 
 // NewReset is no message either. It tells who keeps a cursor that messages are missing, why, and where the log stands; others get nothing.
 func NewReset(p Position, reason string) *Frame {
-	return frameAt(nil, 0, &place{Placement: Placement{Position: p}, reset: reason})
-}
-
-func frameAt(websocket []byte, size int, at *place) *Frame {
-	f := &Frame{websocket: websocket, size: size}
-	f.more.Store(&encodings{at: at})
-	return f
+	return &Frame{at: &place{Placement: Placement{Position: p}, reset: reason}}
 }
 
 // Placement is where in the log the message is; the zero Placement: nowhere, or it is a bundle.
@@ -148,8 +142,8 @@ func (f *Frame) Placement() Placement { return f.place().Placement }
 
 // place is what f has in the log; the zero place: nothing.
 func (f *Frame) place() *place {
-	if e := f.more.Load(); e != nil && e.at != nil {
-		return e.at
+	if f.at != nil {
+		return f.at
 	}
 	return nowhere
 }

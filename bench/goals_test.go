@@ -15,7 +15,7 @@ func TestEveryGoalIsMeasuredByDefault(t *testing.T) {
 		c := g.check
 		sc := findScenario(c.scenario)
 		conns := c.conns
-		if conns == 0 && !sc.redis {
+		if conns == 0 && !sc.alone {
 			t.Errorf("%s: at which number of connections?", c.text)
 		}
 		others := []string{c.system}

@@ -15,8 +15,9 @@ type load struct {
 	sys   *system
 	epoch time.Time // of the clock in messages
 
-	peers   []*peer // those that read
-	stalled []*peer // those that never do
+	target  func(i int) string // what connection i asks for; nil: /
+	peers   []*peer            // those that read
+	stalled []*peer            // those that never do
 	readers sync.WaitGroup
 
 	first    atomic.Uint32 // number of the first message that counts
@@ -64,7 +65,11 @@ func (l *load) connect(ctx context.Context, n, stalled int) error {
 				if i > n {
 					receiveBuf = stalledBuf
 				}
-				p, err := dial(ctx, l, receiveBuf)
+				target := "/"
+				if l.target != nil {
+					target = l.target(i)
+				}
+				p, err := dial(ctx, l, target, receiveBuf)
 				mu.Lock()
 				switch {
 				case err != nil:
@@ -73,7 +78,9 @@ func (l *load) connect(ctx context.Context, n, stalled int) error {
 				case i > n:
 					l.stalled = append(l.stalled, p)
 				default:
+					p.timed = i%timedEach == 0
 					l.peers = append(l.peers, p)
+					l.readers.Go(p.read)
 				}
 				mu.Unlock()
 			}
@@ -82,10 +89,6 @@ func (l *load) connect(ctx context.Context, n, stalled int) error {
 	wg.Wait()
 	if errs != nil {
 		return fmt.Errorf("connecting: %w", errs)
-	}
-	for i, p := range l.peers[len(l.peers)-n:] {
-		p.timed = i%timedEach == 0
-		l.readers.Go(p.read)
 	}
 	return nil
 }
@@ -199,7 +202,7 @@ func (l *load) churn(ctx context.Context, d time.Duration, limit int) (cycles in
 	for range atOnce {
 		wg.Go(func() {
 			for time.Now().Before(end) && ctx.Err() == nil && failed.Load() == nil && done.Add(1) <= int64(limit) {
-				p, err := dial(ctx, l, 0)
+				p, err := dial(ctx, l, "/", 0)
 				if err != nil {
 					failed.Store(&err)
 					return

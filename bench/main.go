@@ -67,9 +67,10 @@ func compare(ctx context.Context, args []string) error {
 		}
 		return o.report(r)
 	}
-	if _, err := findRedis(); err != nil && slices.ContainsFunc(o.plan.scenarios, func(sc *scenario) bool { return sc.redis }) {
-		fmt.Fprintln(os.Stderr, "Skipped: publish, since there is no redis-server on the PATH.")
+	if _, err := findRedis(); err != nil && o.plan.needsRedis() {
+		fmt.Fprintln(os.Stderr, "Skipped: publish, and wskit-streams, since there is no redis-server on the PATH.")
 		o.plan.scenarios = slices.DeleteFunc(o.plan.scenarios, func(sc *scenario) bool { return sc.redis })
+		o.plan.systems = slices.DeleteFunc(o.plan.systems, func(sys *system) bool { return sys.redis })
 	}
 	total := o.plan.total()
 	if total == 0 {

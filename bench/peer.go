@@ -34,7 +34,7 @@ const handshakeWait = 10 * time.Second
 // dialled spreads connections over source addresses: one address has 28,000 ports, and closed ones rest for a minute.
 var dialled atomic.Int64
 
-func dial(ctx context.Context, l *load, receiveBuf int) (*peer, error) {
+func dial(ctx context.Context, l *load, target string, receiveBuf int) (*peer, error) {
 	d := net.Dialer{
 		Timeout:   handshakeWait,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+dialled.Add(1)/4000%200))},
@@ -56,29 +56,32 @@ func dial(ctx context.Context, l *load, receiveBuf int) (*peer, error) {
 	}
 	p := &peer{load: l, conn: conn}
 	p.sink = p.take
-	if err := p.handshake(l.sys); err != nil {
+	if err := p.handshake(l.sys, target); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// request is what a client of sys sends first, and how the answer begins.
-func (s *system) request() (request, answer string) {
+// request is what a client of sys sends first, to get target, and how the answer begins.
+func (s *system) request(target string) (request, answer string) {
 	if s.proto == sse {
-		return "GET / HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n", "HTTP/1.1 200"
+		return "GET " + target + " HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n", "HTTP/1.1 200"
 	}
-	request = "GET / HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	request = "GET " + target + " HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	if s.deflate {
 		request += "Sec-WebSocket-Extensions: " + deflateOffer + "\r\n"
+	}
+	if s.speaks != "" {
+		request += "Sec-WebSocket-Protocol: " + s.speaks + "\r\n"
 	}
 	return request + "\r\n", "HTTP/1.1 101"
 }
 
 // handshake sends the request and reads the response's header, and for a system that has the client say hello, the answer.
-func (p *peer) handshake(sys *system) error {
-	request, want := sys.request()
+func (p *peer) handshake(sys *system, target string) error {
+	request, want := sys.request(target)
 	_ = p.conn.SetDeadline(time.Now().Add(handshakeWait))
 	if _, err := p.conn.Write([]byte(request)); err != nil {
 		return err
@@ -99,6 +102,9 @@ func (p *peer) handshake(sys *system) error {
 	}
 	if sys.deflate && !deflateAgreed(header) {
 		return errors.New("handshake: compression was not negotiated")
+	}
+	if sys.speaks != "" && !strings.Contains(header, "\r\nSec-Websocket-Protocol: "+sys.speaks) {
+		return errors.New("handshake: the subprotocol was not agreed upon")
 	}
 	p.dec = p.decoderFor(sys, header)
 	p.rest = p.buf[end+4 : n]

@@ -49,7 +49,7 @@ func (p *plan) run(ctx context.Context) []*measurement {
 func (p *plan) numbers() (numbers []int) {
 	for _, sc := range p.scenarios {
 		switch {
-		case sc.redis:
+		case sc.alone:
 			numbers = append(numbers, 0)
 		case p.conns != nil:
 			numbers = append(numbers, p.conns...)
@@ -66,12 +66,19 @@ func (p *plan) takes(sys *system, sc *scenario, conns int) bool {
 	switch {
 	case !sc.admits(sys):
 		return false
-	case sc.redis || conns == 0:
-		return sc.redis && conns == 0
+	case sc.alone || conns == 0:
+		return sc.alone && conns == 0
 	case p.conns != nil:
 		return slices.Contains(p.conns, conns) && (sc.maxConns == 0 || conns <= sc.maxConns)
 	}
 	return slices.Contains(sc.conns, conns) && (sys.conns == nil || slices.Contains(sys.conns, conns))
+}
+
+// needsRedis reports whether any measurement of the plan takes a Redis.
+func (p *plan) needsRedis() bool {
+	needs := false
+	p.each(func(sys *system, sc *scenario, _ int) { needs = needs || sc.redis || sys.redis })
+	return needs
 }
 
 // each calls do for every measurement of one round.
@@ -139,11 +146,11 @@ func (v *visit) run(ctx context.Context, found func(*measurement)) {
 }
 
 func (v *visit) measure(ctx context.Context, sc *scenario) (m *measurement, err error) {
-	want := setup{base: sc.name == "idle", redis: sc.redis}
+	want := setup{base: sc.name == "idle", redis: sc.redis || v.sys.redis, later: sc.later}
 	if sc.stalled > 0 {
 		want.stalled = v.conns / sc.stalled
 	}
-	if v.session != nil && (want.stalled != v.open.stalled || want.redis != v.open.redis) {
+	if v.session != nil && (want.stalled != v.open.stalled || want.redis != v.open.redis || want.later != v.open.later) {
 		v.end()
 	}
 	if v.session == nil {

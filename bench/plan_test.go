@@ -42,6 +42,11 @@ func TestAPlanTakesWhatWasAskedForAndCanBeDone(t *testing.T) {
 		{"publish", oursPublish, 1000, false, false},
 		{"publish", ours, 0, false, false},
 		{"single", ours, 0, false, false},
+		{"resume", oursStreams, 10_000, true, true},
+		{"resume", oursStreams, 0, false, false},
+		{"kept", oursStreams, 0, true, true},
+		{"publish", oursStreams, 0, false, false},
+		{"single", oursHistory, 1000, true, true},
 	} {
 		sys, sc := findSystem(c.system), findScenario(c.scenario)
 		if got := (&plan{}).takes(sys, sc, c.conns); got != c.byDefault {

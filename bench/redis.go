@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -124,4 +125,53 @@ func (s *redisServer) awaitSubscribers(ctx context.Context, n int64) error {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return fmt.Errorf("the channel has %d subscribers instead of %d", have, n)
+}
+
+// forget has the server count its commands anew. A nil server has none.
+func (s *redisServer) forget(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
+	return s.client.ConfigResetStat(ctx).Err()
+}
+
+// reads is how many streams were read since, and how long that took the server.
+func (s *redisServer) reads(ctx context.Context) (calls int64, took time.Duration, err error) {
+	if s == nil {
+		return 0, 0, nil
+	}
+	info, err := s.client.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return 0, 0, err
+	}
+	calls, took = parseReads(info)
+	return calls, took, nil
+}
+
+func parseReads(info string) (calls int64, took time.Duration) {
+	for line := range strings.Lines(info) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		var n, us int64
+		if key != "cmdstat_xrange" && key != "cmdstat_xrevrange" && key != "cmdstat_xread" {
+			continue
+		}
+		if _, err := fmt.Sscanf(value, "calls=%d,usec=%d,", &n, &us); err == nil {
+			calls, took = calls+n, took+time.Duration(us)*time.Microsecond
+		}
+	}
+	return calls, took
+}
+
+// memory is what the server has in use.
+func (s *redisServer) memory(ctx context.Context) (int64, error) {
+	info, err := s.client.Info(ctx, "memory").Result()
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(info) {
+		if value, found := strings.CutPrefix(strings.TrimSpace(line), "used_memory:"); found {
+			return strconv.ParseInt(value, 10, 64)
+		}
+	}
+	return 0, errors.New("redis does not say how much memory it uses")
 }

@@ -16,7 +16,9 @@ type scenario struct {
 	conns    []int         // numbers of connections, if none are asked for
 	maxConns int           // the most that may be asked for; 0: any number
 	stalled  int           // one in so many connections never reads; 0: all read
-	redis    bool          // it takes a Redis, and no connections
+	redis    bool          // it takes a Redis
+	alone    bool          // it takes no connections
+	later    bool          // it makes the connections itself
 	only     []string      // systems that take part; nil: any
 	time     time.Duration // of one measurement
 	metrics  []metric      // the first is what checks compare
@@ -37,6 +39,14 @@ var (
 	cyclesPerSec      = metric{key: "cycles_per_s", label: "connects and disconnects per second", more: true}
 	publishesPerSec   = metric{key: "publishes_per_s", label: "publishes per second", more: true}
 	cpuPerPublish     = metric{key: "publish_us", label: "server CPU per publish, µs"}
+	resumeTime        = metric{key: "resume_s", label: "seconds from the first to connect until all have what they missed"}
+	connectTime       = metric{key: "connect_s", label: "seconds that it takes the same to connect who have missed nothing"}
+	resumeLag         = metric{key: "lag_ms", label: "of these, ms after the last has connected"}
+	cpuPerResume      = metric{key: "resume_us", label: "server CPU per resume, µs"}
+	readsPerTopic     = metric{key: "reads", label: "reads of streams in Redis per topic"}
+	readTime          = metric{key: "read_ms", label: "time that Redis took for them all, ms"}
+	bytesPerMessage   = metric{key: "message_b", label: "bytes per message"}
+	bytesPerTopic     = metric{key: "topic_b", label: "bytes per topic beside its messages"}
 	idleMemory        = metric{key: "idle_kb", label: "resident memory per idle connection, KB"}
 	p50               = metric{key: "p50_ms", label: "p50 latency, ms"}
 	p99               = metric{key: "p99_ms", label: "p99 latency, ms"}
@@ -92,8 +102,14 @@ var scenarios = []scenario{
 	{name: "stalled", about: "100 broadcasts of 1 KB a second while one connection in ten does not read; figures of the others",
 		body: body{size: 1 << 10}, batch: 1, conns: thousand, maxConns: 1000, stalled: 10, time: 2 * normal, run: runStalled,
 		metrics: []metric{p99, p50, cpuPerDelivery}},
-	{name: "publish", about: "publishes to Redis from 64 goroutines", redis: true, only: []string{oursPublish, plainName},
+	{name: "publish", about: "publishes to Redis from 64 goroutines", redis: true, alone: true,
+		only: []string{oursPublish, oursPubLog, plainName},
 		time: normal, run: runPublish, metrics: []metric{publishesPerSec, p99, p50, cpuPerPublish}},
+	{name: "resume", about: "everybody comes at once, and has missed 5 messages of 128 B in one of 100 topics that keep 100", body: body{size: 128, topics: true},
+		conns: []int{10_000}, only: []string{oursRings, oursStreams}, later: true, time: normal, run: runResume,
+		metrics: []metric{resumeTime, connectTime, resumeLag, cpuPerResume, readsPerTopic, readTime}},
+	{name: "kept", about: "10,000 topics that keep 100 messages of 100 B each", alone: true, only: []string{oursRings, oursStreams}, time: 5 * normal,
+		run: runKept, metrics: []metric{bytesPerMessage, bytesPerTopic}},
 }
 
 func findScenario(name string) *scenario {

@@ -71,10 +71,12 @@ type stats struct {
 	RSS     int64         `json:"rss"`     // resident anonymous memory in bytes: heap, stacks, the runtime's own
 	Mallocs uint64        `json:"mallocs"` // allocations on the heap so far
 	Count   int           `json:"count"`   // connections
+	Heap    int64         `json:"heap"`    // bytes of objects on the heap
 }
 
 // controlHandler answers /stats, /stats?gc=1 (collects garbage first), /profile/start and /profile/stop, which brackets a
-// measurement whose length is not known beforehand, /debug/pprof/, and /publish if the server is a publisher.
+// measurement whose length is not known beforehand, /debug/pprof/, /publish if the server is a
+// publisher, and /position and /fill if it keeps a log.
 func controlHandler(srv server) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/debug/pprof/", http.DefaultServeMux)
@@ -90,7 +92,7 @@ func controlHandler(srv server) http.Handler {
 		}
 		var mem runtime.MemStats
 		runtime.ReadMemStats(&mem)
-		_ = json.NewEncoder(w).Encode(stats{CPU: cpuTime(), RSS: rss, Mallocs: mem.Mallocs, Count: srv.count()})
+		_ = json.NewEncoder(w).Encode(stats{CPU: cpuTime(), RSS: rss, Mallocs: mem.Mallocs, Count: srv.count(), Heap: int64(mem.HeapAlloc)})
 	})
 	var profile bytes.Buffer
 	mux.HandleFunc("/profile/start", func(w http.ResponseWriter, _ *http.Request) {
@@ -105,6 +107,10 @@ func controlHandler(srv server) http.Handler {
 	})
 	if p, ok := srv.(publisher); ok {
 		mux.Handle("/publish", publishHandler(p))
+	}
+	if l, ok := srv.(logger); ok {
+		mux.HandleFunc("/position", func(w http.ResponseWriter, r *http.Request) { respond(w)(l.position(r.Context())) })
+		mux.HandleFunc("/fill", fillHandler(l))
 	}
 	return mux
 }

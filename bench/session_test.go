@@ -26,15 +26,15 @@ func TestEverySystemTakesPartInItsScenarios(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			p := &plan{conns: []int{20}, systems: []*system{sys}}
-			for _, name := range []string{"idle", "single", "burst-16k", "burst-text", "rate", "connect", "publish"} {
+			for _, name := range []string{"idle", "single", "burst-16k", "burst-text", "rate", "connect", "publish", "resume"} {
 				sc := *findScenario(name)
 				sc.time = 50 * time.Millisecond
 				p.scenarios = append(p.scenarios, &sc)
 			}
 			measured := 0
 			for _, conns := range p.numbers() {
-				if _, err := findRedis(); err != nil && conns == 0 {
-					t.Log("publish was left out: there is no redis-server")
+				if _, err := findRedis(); err != nil && p.needsRedis() {
+					t.Log("left out: there is no redis-server")
 					continue
 				}
 				v := visit{plan: p, sys: sys, conns: conns}

@@ -3,6 +3,8 @@ package main
 import (
 	"net/http"
 	"strings"
+
+	"github.com/wskit/wskit"
 )
 
 // protocol is how a system talks to its connections.
@@ -18,10 +20,12 @@ type system struct {
 	name      string
 	proto     protocol
 	deflate   bool     // its clients ask for permessage-deflate
+	speaks    string   // the subprotocol that its clients ask for, and have to get; "": none
 	hello     string   // sent by each WebSocket client after the upgrade; "": nothing
 	skips     []string // scenarios that it cannot take part in by its nature
 	only      []string // scenarios that it takes part in; nil: any
 	conns     []int    // numbers of connections at which it takes part, if none are asked for; nil: the scenario's
+	redis     bool     // it takes a Redis in every scenario
 	reference string   // the plain way that it is compared with; "": the textbook
 	how       string
 	open      func() server
@@ -72,6 +76,12 @@ const (
 	oursPublish = "wskit-publish"
 	oursTopic   = "wskit-topic"
 	oursTopics  = "wskit-topics"
+	oursHistory = "wskit-history"
+	oursV1      = "wskit-v1"
+	oursSSELog  = "wskit-sse-history"
+	oursPubLog  = "wskit-publish-history"
+	oursRings   = "wskit-rings"
+	oursStreams = "wskit-streams"
 	topicLoop   = "gorilla-topics"
 	floorName   = "floor"
 	textbook    = "textbook"
@@ -85,6 +95,7 @@ const (
 var (
 	variantScenarios = []string{"idle", "single", "burst"}
 	variantConns     = []int{1000, idleConns}
+	logScenarios     = []string{"resume", "kept"}
 )
 
 var systems = []system{
@@ -109,9 +120,17 @@ var systems = []system{
 		only: []string{"single", "burst"}, conns: thousand},
 	{name: oursTopics, how: "Accept and two pumps, each connection in 100 topics", open: openWskitTopics,
 		only: []string{"idle", "topics"}, conns: thousand},
+	{name: oursHistory, how: "Accept and two pumps, on a hub WithHistory", open: openWskitHistory, only: []string{"single", "burst"}, conns: thousand},
+	{name: oursV1, how: "the same, and clients that speak wskit.v1", speaks: wskit.Subprotocol, open: openWskitHistory,
+		only: []string{"single", "burst"}, conns: thousand},
+	{name: oursSSELog, proto: sse, how: "AcceptSSE on a hub WithHistory", open: openWskitSSEHistory, only: []string{"single", "burst"}, conns: thousand},
+	{name: oursRings, how: "a hub WithHistory: its log is in memory", open: openWskitRings, only: logScenarios},
+	{name: oursStreams, how: "hubs WithHistory and WithRedis: their log is in streams", redis: true, open: openWskitStreams, only: logScenarios},
 	{name: topicLoop, how: "gorilla/websocket, a loop of WriteMessage over the members of a topic", open: openGorillaTopics,
 		only: []string{"topics"}, conns: thousand, reference: topicLoop},
 	{name: oursPublish, how: "BroadcastEvent on a hub with Redis", open: openWskitPublish,
+		only: []string{"publish"}, reference: plainName},
+	{name: oursPubLog, how: "BroadcastEvent on a hub with Redis and history", open: openWskitPublishHistory,
 		only: []string{"publish"}, reference: plainName},
 	{name: plainName, how: "go-redis, one Publish call per event", open: openPlainPublish,
 		only: []string{"publish"}, reference: plainName},

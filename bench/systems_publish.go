@@ -28,8 +28,12 @@ type hubPublisher struct {
 	hub *wskit.Hub
 }
 
-func openWskitPublish() server {
-	s := hubPublisher{hub: wskit.NewHub(wskit.WithRedis(newRedisClient(), redisChannel))}
+func openWskitPublish() server { return newHubPublisher() }
+
+func openWskitPublishHistory() server { return newHubPublisher(wskit.WithHistory(wskit.History{})) }
+
+func newHubPublisher(opts ...wskit.HubOption) server {
+	s := hubPublisher{hub: wskit.NewHub(append(opts, wskit.WithRedis(newRedisClient(), redisChannel))...)}
 	go s.hub.Run(context.Background())
 	go s.hub.SubscribeToRedis(context.Background())
 	return s

@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,12 +21,15 @@ import (
 // KEYS[1] is the hub's meta, a hash: e the epoch, n the last position, r the run id of the server that gave it, c where the log stood when,
 // newest first, for as long as a stream may live. The others are streams and keys of idempotency, as the messages refer to them.
 // ARGV: an epoch in case a new one is needed, how long a key of idempotency lives, how long a stream lives at least (both in ms); then for
-// each message its stream and key by number (0: no key), channel, History, tag, flags and payload.
+// each message its stream and key by number (0: no key), channel, History as in the header, tag and flags likewise, and payload.
 //
-// It returns the epoch, and for each message two texts: "o" and its position, "d" and that of the one with the same key, "e" and an error.
+// What Redis is given are texts: to make one of a number is most of what a message costs there.
+//
+// It returns lines, as one text: the epoch, and for each message two of them: "o" and its position, "d" and that of the one with the same key,
+// "e" and an error.
 // The first write is the one that fails if nothing can be written; then nothing has happened. After that nothing raises an error.
 const publishScript = `
-local function text(n) return string.format('%.0f', n) end
+local function text(n) return string.format('%d', n) end
 local meta = redis.call('HMGET', KEYS[1], 'e', 'n', 'r', 'c')
 local epoch, n, run, marks = meta[1], tonumber(meta[2]) or 0, meta[3] or '', meta[4] or ''
 local info = redis.pcall('INFO', 'server')
@@ -43,22 +48,31 @@ if not newest or now - newest >= span / 8 then
 end
 redis.call('HSET', KEYS[1], 'e', epoch, 'n', text(n), 'r', run, 'c', marks)
 local out, last, sizes, ages, longest = {epoch}, {}, {}, {}, span
-for i = 4, #ARGV, 9 do
-  local key, once, messages, bytes, age = KEYS[tonumber(ARGV[i])], KEYS[tonumber(ARGV[i + 1])], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
-  local payload = ARGV[i + 8]
+local before, behind = epoch .. ' ', ' ' .. text(now) .. ' '
+local bounds, messages, bytes, age, most
+local limits = {}
+local function trim(key) redis.pcall('XTRIM', key, 'MAXLEN', limits[key]) end
+for i = 4, #ARGV, 6 do
+  local key, once, payload = KEYS[tonumber(ARGV[i])], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 5]
+  if ARGV[i + 3] ~= bounds then
+    bounds = ARGV[i + 3]
+    most, bytes, age = string.match(bounds, '^(%d+) (%d+) (%d+)$')
+    messages, bytes, age = tonumber(most), tonumber(bytes), tonumber(age)
+    if messages == 0 then most = '1' end
+  end
   local fault, twin
   if not last[key] then
-    local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
+    local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', '1')
     if r.err then
       fault = r.err
     else
-      local p, size = 0, 0
+      local p, size = '0', 0
       if r[1] then
-        p = tonumber(string.match(r[1][1], '^%d+'))
-        if p > n then n = p end
+        p = string.match(r[1][1], '^%d+')
+        if tonumber(p) > n then n = tonumber(p) end
         local f = r[1][2]
         size = tonumber(f[4]) or 0
-        if string.match(f[2] or '', '^%S+') ~= epoch then p = 0 end
+        if string.match(f[2] or '', '^%S+') ~= epoch then p = '0' end
       end
       last[key], sizes[key] = p, size
     end
@@ -72,31 +86,36 @@ for i = 4, #ARGV, 9 do
       fault = r.err
     end
   end
+  local at
   if not fault and not twin then
     n = n + 1
-    local header = table.concat({epoch, text(n), text(last[key]), text(now), ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]}, ' ')
+    at = text(n)
+    local header = before .. at .. ' ' .. last[key] .. behind .. bounds .. ' ' .. ARGV[i + 4]
+    if limits[key] and limits[key] ~= most then trim(key) end
     local kept = messages > 0 and payload or ''
     local size = sizes[key] + #kept
-    local r = redis.pcall('XADD', key, 'MAXLEN', math.max(messages, 1), text(n) .. '-0', 'h', header, 'c', text(size), 'd', kept)
+    local r = redis.pcall('XADD', key, at .. '-0', 'h', header, 'c', text(size), 'd', kept)
     if type(r) == 'table' and r.err then
       fault = r.err
     else
       r = redis.pcall('PUBLISH', ARGV[i + 2], '\0wskit1 ' .. header .. '\n' .. payload)
       if type(r) == 'table' and r.err then
         fault = r.err
-        redis.pcall('XDEL', key, text(n) .. '-0')
+        redis.pcall('XDEL', key, at .. '-0')
       end
     end
     if fault then
       if once then redis.pcall('DEL', once) end
     else
-      last[key], sizes[key], ages[key] = n, size, math.max(age, span)
-      longest = math.max(longest, age)
+      last[key], sizes[key], ages[key] = at, size, age > span and age or span
+      if age > longest then longest = age end
+      limits[key] = most
       if #kept * messages > bytes then
+        trim(key)
         for _ = 2, messages do
-          local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', 1)
+          local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', '1')
           local f = r[1] and r[1][2]
-          if not f or r[1][1] == text(n) .. '-0' or size - (tonumber(f[4]) or 0) + #(f[6] or '') <= bytes then break end
+          if not f or r[1][1] == at .. '-0' or size - (tonumber(f[4]) or 0) + #(f[6] or '') <= bytes then break end
           redis.pcall('XDEL', key, r[1][1])
         end
       end
@@ -107,14 +126,17 @@ for i = 4, #ARGV, 9 do
   elseif twin then
     out[#out + 1], out[#out + 2] = 'd', twin
   else
-    out[#out + 1], out[#out + 2] = 'o', text(n)
+    out[#out + 1], out[#out + 2] = 'o', at
   end
 end
 redis.pcall('HSET', KEYS[1], 'n', text(n))
-for key, age in pairs(ages) do redis.pcall('PEXPIRE', key, text(age)) end
+for key, age in pairs(ages) do
+  trim(key)
+  redis.pcall('PEXPIRE', key, text(age))
+end
 local left = redis.pcall('PTTL', KEYS[1])
 if type(left) == 'number' and left < longest + 86400000 then redis.pcall('PEXPIRE', KEYS[1], text(longest + 86400000)) end
-return out
+return table.concat(out, '\n')
 `
 
 var publishSHA = func() string {
@@ -138,7 +160,7 @@ func (k keys) once(key string) string { return k.meta + ":k:" + key }
 // script is one call: messages of one hub, in order.
 type script struct {
 	list  []*publication
-	args  []any // what follows EVALSHA and the SHA, or EVAL and the script
+	args  []any // behind the first two, which are EVALSHA and the SHA, or EVAL and the script
 	reply []taken
 }
 
@@ -162,48 +184,66 @@ func newCall(h *history, list []*publication) *script {
 		}
 		return n
 	}
-	args := make([]any, 0, 3+9*len(list))
-	args = append(args, actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
-	for _, p := range list {
-		once := 0
-		if p.key != "" {
-			once = number(h.once(p.key))
+	at := make([]struct{ stream, once int }, len(list))
+	for i, p := range list {
+		if i > 0 && p.topic == list[i-1].topic {
+			at[i].stream = at[i-1].stream
+		} else {
+			at[i].stream = number(h.stream(p.topic))
 		}
-		age := min(max(p.keep.Age.Milliseconds(), 1), maxMillis)
-		args = append(args, number(h.stream(p.topic)), once, topicChannel(h.channel, p.topic), min(p.keep.Messages, maxCount), min(p.keep.Bytes, maxCount), age,
-			p.tag, flags(p.frame.Binary(), p.keep.Messages == 0), p.frame.Payload())
+		if p.key != "" {
+			at[i].once = number(h.once(p.key))
+		}
 	}
-	return &script{list: list, args: append(append([]any{len(names)}, names...), args...)}
+	args := make([]any, 2, 6+len(names)+6*len(list))
+	args = append(append(args, len(names)), names...)
+	args = append(args, actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
+	var channel, bounds any
+	for i, p := range list {
+		if i == 0 || p.topic != list[i-1].topic {
+			channel = topicChannel(h.channel, p.topic)
+		}
+		if i == 0 || p.keep != list[i-1].keep {
+			bounds = boundsOf(p.keep)
+		}
+		args = append(args, at[i].stream, at[i].once, channel, bounds, p.tag+" "+flags(p.frame.Binary(), p.keep.Messages == 0), p.frame.Payload())
+	}
+	return &script{list: list, args: args}
+}
+
+// boundsOf is what a header says of how much is kept.
+func boundsOf(h actors.History) string {
+	age := min(max(h.Age.Milliseconds(), 1), maxMillis)
+	return fmt.Sprintf("%d %d %d", min(h.Messages, maxCount), min(h.Bytes, maxCount), age)
 }
 
 // command is the call, with the script itself if Redis does not have it.
 func (s *script) command(ctx context.Context, whole bool) *redis.Cmd {
-	how, what := "evalsha", publishSHA
-	if whole {
-		how, what = "eval", publishScript
+	args := s.args
+	if args[0], args[1] = "evalsha", publishSHA; whole {
+		args = slices.Clone(args) // a hook may have kept the others
+		args[0], args[1] = "eval", publishScript
 	}
-	return redis.NewCmd(ctx, append([]any{how, what}, s.args...)...)
+	return redis.NewCmd(ctx, args...)
 }
 
 var errReply = errors.New("wskit: redis answered a script with what it does not return")
 
 // read takes the answer.
 func (s *script) read(v any) error {
-	list, ok := v.([]any)
-	if !ok || len(list) != 1+2*len(s.list) {
+	text, _ := v.(string)
+	lines := strings.Split(text, "\n")
+	if len(lines) != 1+2*len(s.list) {
 		return errReply
 	}
-	epoch, _ := list[0].(string)
+	first, known := actors.ParsePosition(lines[0] + ".0")
 	reply := make([]taken, len(s.list))
 	for i := range reply {
-		kind, _ := list[1+2*i].(string)
-		text, ok := list[2+2*i].(string)
-		if !ok {
-			return errReply
-		}
+		kind, text, ok := lines[1+2*i], lines[2+2*i], true
 		switch kind {
 		case "o":
-			reply[i].at, ok = actors.ParsePosition(epoch + "." + text)
+			n, err := strconv.ParseUint(text, 10, 64)
+			reply[i].at.Epoch, reply[i].at.N, ok = first.Epoch, n, known && err == nil
 		case "d":
 			reply[i].at, ok = actors.ParsePosition(text)
 			reply[i].twin = true
