@@ -124,9 +124,6 @@ func (f *Frame) Placed(p Placement) *Frame {
 	return &Frame{websocket: f.websocket, size: f.size, at: &place{Placement: p}}
 }
 
-// Unplaced is f as a message without a place.
-func (f *Frame) Unplaced() *Frame { return &Frame{websocket: f.websocket, size: f.size} }
-
 // NewMark is no message. It tells who keeps a cursor where the log stands; others get nothing.
 func NewMark(p Position) *Frame {
 	return &Frame{at: &place{Placement: Placement{Position: p}, mark: true}}

@@ -40,7 +40,22 @@ type Link struct {
 type LogBook struct {
 	mu       sync.Mutex
 	at       Position
+	known    uint64
 	resuming int
+}
+
+// Known is a position that all has that this hub's program was told Redis has taken, and all that came from there: what is published from
+// now on has a higher one. SetKnown is for the child that links the hub to Redis, before it tells.
+func (l *LogBook) Known() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known
+}
+
+func (l *LogBook) SetKnown(n uint64) {
+	l.mu.Lock()
+	l.known = n
+	l.mu.Unlock()
 }
 
 // At is where the log stands: what comes before has been handed to the Outboxes of those it is for.

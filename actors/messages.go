@@ -62,6 +62,7 @@ type (
 		Except  Subscriber
 		Key     string
 		History *History
+		late    Position // see Late
 		audience
 	}
 	// Publish does that in every hub on the same Redis channel; without Redis it is Broadcast.
@@ -129,6 +130,16 @@ type Crash struct{ Reason any }
 
 // IgnoreDeadLetterLogging is for a hub that was stopped before it was forgotten.
 func (*Forget) IgnoreDeadLetterLogging() {}
+
+// Late makes a broadcast of a message that Redis has taken, at that position, and that the hub's subscribers would not get from the log any
+// more. It goes out without a position, to those for whom the log has it not.
+func (m *Broadcast) Late(at Position) *Broadcast {
+	m.late = at
+	return m
+}
+
+// LateAt is that position; the zero Position: it is none.
+func (m *Broadcast) LateAt() Position { return m.late }
 
 func (*Register) Op() Op   { return OpRegister }
 func (*Unregister) Op() Op { return OpUnregister }
@@ -208,9 +219,10 @@ type (
 // of the messages that the child delivers, which have positions.
 type (
 	Logged struct {
-		At     Position // where the log stands: what is delivered before has no higher position, what is delivered after has
-		Reset  string   // all positions of before are void, for that reason; "": they are not
-		Down   bool     // what others publish does not come, until a Logged without it
+		At     Position      // where the log stands: what is delivered before has no higher position, what is delivered after has
+		Clock  time.Duration // how much more the clock that messages' times are of shows than that of this process, if Topics were loaded
+		Reset  string        // all positions of before are void, for that reason; "": they are not
+		Down   bool          // what others publish does not come, until a Logged without it
 		Topics []LoggedTopic
 	}
 	// LoggedTopic is what became of one topic.

@@ -63,7 +63,11 @@ type entry struct {
 	own    *Outbox // of a subscriber that has one, of whatever hub
 	outbox *Outbox // that this hub posts to
 	topics []*Topic
+	known  uint64 // of a registration, see LogBook.Known
 }
+
+// Known is what the log had at least when the registration was admitted: what is published after that has a higher position.
+func (m *Register) Known() uint64 { return m.known }
 
 // audience is what it adds to a broadcast.
 type audience struct {
@@ -169,6 +173,9 @@ func (r *Roll) find(own *Outbox, sub Subscriber) *Outbox {
 }
 
 func (r *Roll) noteRegister(m *Register) error {
+	if r.link.History != nil {
+		m.known = r.link.Book.Known()
+	}
 	reserved := m.Reserved
 	if m.own != nil && m.own.At(r.link.Connections) {
 		m.outbox = m.own

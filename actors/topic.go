@@ -332,6 +332,14 @@ func (n Seating) Resume(o *Outbox) {
 	}
 }
 
+// IsIn reports whether o has a seat in t, as far as the registry has come.
+func (o *Outbox) IsIn(t *Topic) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := o.seats.find(t)
+	return i >= 0 && o.seats.list[i].joined
+}
+
 // topic is the one of that name that somebody is in; nil: nobody is.
 func (r *Roll) topic(name string) *Topic {
 	r.mu.Lock()

@@ -16,8 +16,9 @@ type history struct {
 	kept  actors.History
 	at    actors.Position
 	rings map[string]*ring
-	floor uint64 // of the topics that were forgotten, the newest message
-	down  bool   // what others publish does not come
+	floor uint64        // of the topics that were forgotten, the newest message
+	down  bool          // what others publish does not come
+	clock time.Duration // how much more Redis' clock shows than that of this process
 
 	keys map[string]struct{} // of messages that are not to be sent again
 	aged []agedKey           // the same, oldest first
@@ -77,8 +78,6 @@ func (h *history) record(m *actors.Broadcast) *actors.Frame {
 		}
 		f = f.Placed(at)
 		r.add(f, at)
-	case at.Epoch != "" && (at.Epoch != h.at.Epoch || at.N <= h.at.N): // it comes late, and carries no cursor on
-		return f.Unplaced()
 	case at.Epoch != "":
 		h.at = at.Position
 		r := h.ring(m.Topic)
@@ -162,6 +161,9 @@ func (h *history) empty() bool {
 
 // heed takes what the link to Redis says of the log.
 func (h *history) heed(m *actors.Logged) {
+	if m.Clock != 0 {
+		h.clock = m.Clock
+	}
 	if h.at, h.down = m.At, m.Down; m.Reset != "" {
 		h.rings = make(map[string]*ring)
 	}
@@ -258,7 +260,9 @@ func sortByPosition(list []*actors.Frame) {
 
 // welcome is what a subscriber gets that is to be in topics from now on: what it missed, or a reset, or the last messages; and where the log
 // stands then.
-func (h *history) welcome(c actors.Cursor, topics []string) []*actors.Frame {
+//
+// w is its wait for that, if it had one: what was sent meanwhile comes too.
+func (h *history) welcome(c actors.Cursor, topics []string, w *waiting) []*actors.Frame {
 	var list []*actors.Frame
 	reset := ""
 	if c.After != "" {
@@ -270,6 +274,14 @@ func (h *history) welcome(c actors.Cursor, topics []string) []*actors.Frame {
 	if (c.After == "" || reset != "") && c.Last > 0 {
 		list = h.latest(c.Last, topics)
 	}
+	if w != nil {
+		if c.After == "" || reset != "" {
+			list = append(list, h.meanwhile(w, topics)...)
+			sortByPosition(list)
+			list = slices.Compact(list)
+		}
+		list = slices.DeleteFunc(list, func(f *actors.Frame) bool { return slices.Contains(w.except, f.Placement().N) })
+	}
 	if reset != "" {
 		at := h.at
 		if len(list) > 0 { // positions grow
@@ -279,6 +291,32 @@ func (h *history) welcome(c actors.Cursor, topics []string) []*actors.Frame {
 	}
 	if n := len(list); h.at.Epoch != "" && (n == 0 || list[n-1].Placement().N < h.at.N) {
 		list = append(list, actors.NewMark(h.at))
+	}
+	return list
+}
+
+// slack is how much earlier than a registration, by the clocks, a message may have been sent that is taken for a later one. It is of another
+// instance: what this one has sent before has a position that was known then.
+const slack = 100 * time.Millisecond
+
+// meanwhile is what was sent to topics since w began.
+func (h *history) meanwhile(w *waiting, topics []string) (list []*actors.Frame) {
+	known, after := w.known, w.at.N
+	if w.at.Epoch != h.at.Epoch {
+		known, after = 0, 0
+	}
+	since := w.since.Add(h.clock - slack)
+	for _, topic := range topics {
+		r := h.rings[topic]
+		if r == nil {
+			continue
+		}
+		for _, f := range r.kept {
+			at := f.Placement()
+			if slices.Contains(w.asked, topic) && at.N > known && at.At.After(since) || !slices.Contains(w.asked, topic) && at.N > after {
+				list = append(list, f)
+			}
+		}
 	}
 	return list
 }

@@ -43,8 +43,9 @@ const maxAhead = actors.DefaultSendBufSize / 2
 
 type member struct {
 	actors.Member
-	at    int      // in members
-	waits *waiting // it is to be one of these when it has what it missed; nil: it is
+	at    int             // in members
+	waits *waiting        // it is to be one of these when it has what it missed; nil: it is
+	from  actors.Position // what comes after that it is sent; before, it has it from the log
 }
 
 func registryProps(cfg Config, link *actors.Link) *actor.Props {
@@ -143,9 +144,18 @@ func (r *registry) record(ctx actor.Context, m *actors.Broadcast) *actors.Frame 
 	if r.log == nil {
 		return m.Frame
 	}
+	if at := m.LateAt(); at.Epoch != "" {
+		r.fanOut(ctx)
+		r.late(m, at)
+		return nil
+	}
 	f := r.log.record(m)
-	if len(r.waiting) > 0 && f != nil && m.Frame.Placement().Epoch == "" {
+	switch {
+	case len(r.waiting) == 0 || f == nil:
+	case f.Placement().Epoch == "":
 		r.besides(f, r.to)
+	default:
+		r.spare(r.to.Except, f.Placement().Position)
 	}
 	r.armSweep(ctx)
 	return f
@@ -255,7 +265,7 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 	box.SetJoined(true)
 	each := r.know(joined)
 	if missing := r.missing(m.Cursor, m.InTopics()); len(missing) > 0 {
-		each.waits = &waiting{member: each, cursor: m.Cursor, topics: m.InTopics()}
+		each.waits = &waiting{member: each, cursor: m.Cursor, topics: m.InTopics(), known: m.Known()}
 		r.await(ctx, each.waits, missing)
 	} else {
 		r.begin(each, m.Cursor, m.InTopics())

@@ -19,6 +19,10 @@ type waiting struct {
 	member *member             // who is to go on from cursor; nil: it is a Recall
 	cursor actors.Cursor
 	topics []*actors.Topic // that the member is to be in
+	asked  []string        // those of needs when it began
+	at     actors.Position // where the log stood then
+	known  uint64          // and what it had at least
+	except []uint64        // messages that are not for the member
 	recall *actors.Recall
 	loaded []*actors.Frame // for the Recall of a topic that nobody is in
 }
@@ -35,7 +39,7 @@ func (sweep) IgnoreDeadLetterLogging()   {}
 
 // await has somebody wait for what Redis has of these topics. Of a topic that somebody waits for already Redis is not asked again.
 func (r *registry) await(ctx actor.Context, w *waiting, topics []string) {
-	w.since, w.needs = time.Now(), make(map[string]struct{}, len(topics))
+	w.since, w.asked, w.at, w.needs = time.Now(), topics, r.log.at, make(map[string]struct{}, len(topics))
 	var ask []string
 	for _, topic := range topics {
 		w.needs[topic] = struct{}{}
@@ -80,10 +84,11 @@ func (r *registry) settle(ctx actor.Context, ready func(*waiting) bool) {
 
 // begin makes a member of who was registered: with what the log has for it, and then whatever is broadcast.
 func (r *registry) begin(each *member, cursor actors.Cursor, topics []*actors.Topic) {
-	each.waits = nil
 	if r.log != nil {
-		each.Outbox.Replay(r.log.welcome(cursor, names(topics))...)
+		each.Outbox.Replay(r.log.welcome(cursor, names(topics), each.waits)...)
+		each.from = r.log.at
 	}
+	each.waits = nil
 	r.place(each)
 	for _, topic := range topics {
 		r.seating.Join(each.Outbox, topic)
@@ -186,6 +191,32 @@ func (r *registry) recalled(w *waiting) {
 		m = actors.Recalled{Err: errNotRecalled}
 	}
 	answer(w.recall.Reply, m)
+}
+
+// late sends a message that Redis has taken, at that position, to those who are members since before it had, and so do not have it. Who waits for what is
+// kept finds it there, unless it is the exception.
+func (r *registry) late(m *actors.Broadcast, at actors.Position) {
+	to := m.Audience()
+	if to.Nobody {
+		return
+	}
+	for _, each := range r.index {
+		if to.Topic != nil && !each.Outbox.IsIn(to.Topic) {
+			continue
+		}
+		has := each.from.Epoch == at.Epoch && each.from.N >= at.N
+		if each.waits == nil && each.Outbox != to.Except && !has {
+			each.Outbox.Broadcast(m.Frame)
+		}
+	}
+	r.spare(to.Except, at)
+}
+
+// spare notes that somebody who waits is not to get a message.
+func (r *registry) spare(box *actors.Outbox, at actors.Position) {
+	if each := r.index[box]; each != nil && each.waits != nil {
+		each.waits.except = append(each.waits.except, at.N)
+	}
 }
 
 // besides sends those who wait for what they missed a message that is not in the log, and which they would not find there.

@@ -76,9 +76,15 @@ func (a *redisActor) loaded(r *reading) {
 	}
 	// A server that knows less of the log than this hub has lost some: another epoch begins when it is told to publish.
 	short := g.at.Epoch == "" || g.at.Epoch == r.from.Epoch && g.at.N < r.from.N
-	m := &actors.Logged{At: at, Down: h.down || a.member == nil}
+	m := &actors.Logged{At: at, Clock: g.clock, Down: h.down || a.member == nil}
 	for _, of := range g.topics {
 		t := a.topicOf(of.name)
+		for _, r := range of.list { // of its own, what was published before the subscription: it does not come
+			if p := h.own[r.tag]; p != nil && !p.delivered && a.member != nil {
+				p.taken, p.came = r.at, true
+				a.deliverLate(p)
+			}
+		}
 		followed := a.member != nil && a.confirmed(t)
 		if followed {
 			t.seen, t.traced, t.owed = at.N, true, false

@@ -21,6 +21,7 @@ type history struct {
 	serial uint64        // of the last message of its own
 
 	at    actors.Position // of what was delivered last
+	known actors.Position // that the registry may learn of
 	fresh bool            // since it has subscribed nothing was confirmed yet
 	torn  bool
 	since time.Time // since when
@@ -130,6 +131,7 @@ func (a *redisActor) turnTo(at actors.Position) {
 func (a *redisActor) hand(r arrival, credit *member) *actors.Frame {
 	h, t := a.history, r.topic
 	h.at.N, t.seen, t.traced = r.at.N, r.at.N, true
+	a.knows(h.at)
 	p := h.own[r.tag]
 	b := actors.Broadcast{Topic: t.name}
 	var own *entry

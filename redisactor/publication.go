@@ -117,6 +117,11 @@ func (a *redisActor) deliverHere(p *publication) {
 		a.settle(p)
 		return
 	}
+	a.deliverLate(p)
+}
+
+// deliverLate delivers a message of the hub's own without a position. If Redis has taken it, it is for those alone who do not have it from the log.
+func (a *redisActor) deliverLate(p *publication) {
 	p.local = true
 	if t := a.topicOf(p.topic); t == nil || !t.members {
 		a.settle(p)
@@ -124,12 +129,11 @@ func (a *redisActor) deliverHere(p *publication) {
 	}
 	p.delivered = true
 	a.history.waiting--
-	frame := p.frame
-	if p.answer == answerExecuted && a.member != nil { // who waits for what is kept finds it there
-		frame = frame.Placed(actors.Placement{Position: p.taken, Topic: p.topic, At: p.at, History: p.keep})
-		a.history.loads = append(a.history.loads, []string{p.topic})
+	b := actors.Broadcast{Frame: p.frame, Topic: p.topic, Except: p.except}
+	if a.member != nil {
+		b.Late(p.taken)
 	}
-	a.gate.deliver(actors.Broadcast{Frame: frame, Topic: p.topic, Except: p.except}, p.parted(), nil)
+	a.gate.deliver(b, p.parted(), nil)
 }
 
 // tell answers the caller, once.
@@ -152,6 +156,7 @@ func (a *redisActor) answeredLogged(r result) {
 	switch r.answer {
 	case answerExecuted:
 		p.taken = r.taken.at
+		a.knows(p.taken)
 		h.tell(p, nil)
 		switch {
 		case r.taken.twin:
@@ -182,6 +187,19 @@ func (a *redisActor) answeredLogged(r result) {
 	default:
 		a.trouble(r.err)
 	}
+}
+
+// knows notes a position that the log has.
+func (a *redisActor) knows(at actors.Position) {
+	h := a.history
+	switch {
+	case at.Epoch != h.known.Epoch:
+		h.known = at
+	case at.N <= h.known.N:
+		return
+	}
+	h.known.N = at.N
+	a.hub.Book.SetKnown(at.N)
 }
 
 // unknown tells the caller so, unless the message has come back.
@@ -227,7 +245,7 @@ func (a *redisActor) watchOver(now time.Time) {
 		}
 		switch {
 		case p.delivered:
-		case p.answer == answerExecuted && h.passed(p):
+		case p.answer == answerExecuted && (h.passed(p) || h.torn && h.fresh && age >= answerWithin && !a.gate.behind()):
 			a.deliverHere(p)
 		case age >= doubtFor && (p.answer != answerUnknown || p.key == ""):
 			a.deliverHere(p)

@@ -34,7 +34,8 @@ type gotten struct {
 	token  uint64
 	at     actors.Position // where the log stood before the streams were read; zero: there is none
 	marks  string
-	now    time.Time // of Redis
+	now    time.Time     // of Redis
+	clock  time.Duration // how much more its clock shows than that of this process
 	topics []gottenTopic
 	broken bool // there was what cannot be read
 	err    error
@@ -143,7 +144,7 @@ func (a *redisActor) read(load []string) {
 }
 
 func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names []string, from string, most int64, first *script) error {
-	pipe := client.Pipeline()
+	began, pipe := time.Now(), client.Pipeline()
 	meta, now := pipe.HMGet(ctx, k.meta, "e", "n", "c"), pipe.Time(ctx)
 	streams := make([]*redis.XMessageSliceCmd, len(names))
 	for i, name := range names {
@@ -156,6 +157,7 @@ func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names [
 		return err
 	}
 	g.now = now.Val()
+	g.clock = g.now.Sub(began.Add(time.Since(began) / 2))
 	epoch, _ := meta.Val()[0].(string)
 	n, _ := meta.Val()[1].(string)
 	g.marks, _ = meta.Val()[2].(string)
