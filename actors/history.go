@@ -121,7 +121,12 @@ type Placement struct {
 
 // Placed is f as the message that is there.
 func (f *Frame) Placed(p Placement) *Frame {
-	return &Frame{websocket: f.websocket, size: f.size, at: &place{Placement: p}}
+	m := &struct { // one object, since the log keeps many
+		Frame
+		place
+	}{place: place{Placement: p}}
+	m.Frame.websocket, m.Frame.size, m.Frame.at = f.websocket, f.size, &m.place
+	return &m.Frame
 }
 
 // NewMark is no message. It tells who keeps a cursor where the log stands; others get nothing.

@@ -395,6 +395,7 @@ func TestHubsOfOneClientAndOneChannelHaveOneLog(t *testing.T) {
 		h.getsOnce(2*time.Second, want)
 		h.grows()
 	}
+	redistest.Until(2*time.Second, func() bool { return other.total() == 25 }) // a place is had before the message
 	if !slices.Equal(a.received(), b.received()) || other.total() != 25 {
 		t.Errorf("%v, %v, %v", a.received(), b.received(), other.received())
 	}
