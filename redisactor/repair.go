@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -167,10 +168,9 @@ func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names [
 		if err := client.Process(ctx, reply); err != nil {
 			return nil // it begins with the first message
 		}
-		if list, ok := reply.Val().([]any); ok && len(list) > 0 {
-			epoch, _ = list[0].(string)
-			g.at, _ = actors.ParsePosition(epoch + ".0")
-		}
+		text, _ := reply.Val().(string)
+		epoch, _, _ = strings.Cut(text, "\n")
+		g.at, _ = actors.ParsePosition(epoch + ".0")
 	}
 	for i, s := range streams {
 		if err := s.Err(); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") { // nothing can be published there
