@@ -136,6 +136,53 @@ func TestChat(t *testing.T) {
 	}
 }
 
+// TestChatKeepsWhatWasSaid is somebody who comes late, and is cut off, on WebSocket and on EventSource.
+func TestChatKeepsWhatWasSaid(t *testing.T) {
+	b := startBrowser(t)
+	program := build(t, "chat")
+	desktop := screen{"Desktop", 1280, 800, false}
+	for _, c := range []struct{ name, path string }{{"WebSocket", "lobby"}, {"EventSource", "lobby?sse"}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := startChat(t, program)
+			net := startNetwork(t, s.addr)
+			far := &server{url: "http://" + net.listener.Addr().String() + "/"}
+			ann, bob := b.visitor(t), b.visitor(t)
+			annTab := enter(t, ann, s, "ann", desktop)
+			said := []string{"one", "two", "three", "four", "five"}
+			say := func(texts ...string) {
+				t.Helper()
+				for _, text := range texts {
+					annTab.write(t, text)
+					annTab.submit(t)
+				}
+			}
+			say(said[:2]...)
+			enter(t, bob, s, "bob", desktop) // for the name
+			late := openChat(t, bob, far, c.path, desktop)
+			hears := func(n int) {
+				t.Helper()
+				v := late.await(t, fmt.Sprint(n, " messages"), func(v chatView) bool { return len(v.of("message")) >= n && v.State == "connected" })
+				var texts []string
+				for _, l := range v.of("message") {
+					texts = append(texts, l.Text)
+				}
+				if !slices.Equal(texts, said[:n]) {
+					t.Errorf("%s shows %q, want %q", late.name, texts, said[:n])
+				}
+			}
+			hears(2)
+			net.cut()
+			late.await(t, "to be cut off", func(v chatView) bool { return v.State == "not connected, trying again" })
+			say(said[2:4]...)
+			net.restore()
+			hears(4)
+			say(said[4])
+			hears(5)
+			late.silent(t, "WebSocket connection to", "net::ERR_") // what the browser itself says of attempts
+		})
+	}
+}
+
 // startChat starts a chat on a free port. When t ends it is stopped, if it still runs, and has to end in good order.
 func startChat(t *testing.T, program string, args ...string) *server {
 	t.Helper()

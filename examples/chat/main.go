@@ -1,4 +1,4 @@
-// Command chat is rooms, names, "is typing" to all but the sender, private messages, and a way to throw people out.
+// Command chat is rooms that show what was said last, names, "is typing" to all but the sender, private messages, and a way to throw people out.
 //
 //	go run ./examples/chat
 //	go run ./examples/chat -addr 127.0.0.1:8081 -redis localhost:6379
@@ -69,7 +69,7 @@ type line struct{ From, To, Text string }
 func newChat(shared *redis.Client) *chat {
 	c := &chat{}
 	c.hub = wskit.NewHub(
-		wskit.WithRedis(shared, "wskit-chat"),
+		wskit.WithRedis(shared, "wskit-chat"), wskit.WithHistory(wskit.History{}), // who comes back has missed nothing
 		wskit.WithAuthenticate(authenticate),
 		wskit.WithAuthorize(func(_ context.Context, _ wskit.Subscriber, topic string) error { // as in /ws?topic=lobby
 			if !slices.Contains(rooms, topic) {
@@ -173,8 +173,8 @@ func (c *chat) handler() http.Handler {
 			http.Error(w, "A name has 1 to 32 letters and digits, with blanks, dots and hyphens in between.", http.StatusBadRequest)
 		}
 	})
-	mux.Handle("GET /ws", c.hub.WebSocketHandler(wskit.WithMaxMessageSize(maxMessage), wskit.WithMessageRate(20, 40)))
-	mux.Handle("GET /events", c.hub.SSEHandler())
+	mux.Handle("GET /ws", c.hub.WebSocketHandler(wskit.WithMaxMessageSize(maxMessage), wskit.WithMessageRate(20, 40), wskit.WithReplay(50)))
+	mux.Handle("GET /events", c.hub.SSEHandler(wskit.WithReplay(50)))
 	mux.HandleFunc("POST /send", c.send)
 	// Pages of other sites must not post through a visitor's browser. Their WebSockets the hub refuses by itself.
 	return http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, maxMessage))

@@ -85,6 +85,11 @@ func (s *site) open(t *testing.T, user, room string, stream bool) *tab {
 	t.Helper()
 	tab := &tab{site: s, user: user, events: make(chan string, 1<<10)}
 	hear := func(data string) {
+		if head, rest, _ := strings.Cut(data, "] "); strings.HasPrefix(head, "[id:") {
+			if data = rest; data == "" {
+				return // it says where the log stands
+			}
+		}
 		var e struct {
 			Type    string
 			Payload line
@@ -119,8 +124,9 @@ func (s *site) open(t *testing.T, user, room string, stream bool) *tab {
 			}
 		}()
 	}
-	hello := wstest.Receive(t, "hello", tab.events)
-	tab.id = strings.TrimPrefix(hello, "hello: ")
+	for hello := false; !hello; { // what was said last may come before
+		tab.id, hello = strings.CutPrefix(wstest.Receive(t, "hello", tab.events), "hello: ")
+	}
 	return tab
 }
 
