@@ -7,8 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/wskit/wskit/actors"
 )
 
 // A command is read as a second reader reads it, who is slower: what is taken has no field that is unknown or comes twice, and the types
@@ -85,7 +83,7 @@ func FuzzCommand(f *testing.F) {
 func TestEachErrorHasACode(t *testing.T) {
 	for err, want := range map[error]code{
 		nil: codeOK, ErrInvalidTopic: codeInvalidTopic, ErrTooManyTopics: codeTooManyTopics, ErrTimeout: codeTimeout, ErrHubStopped: codeStopped,
-		ErrNotRegistered: codeStopped, actors.ErrUnknownOutcome: codeUnknown, errNoAnswer: codeInternal,
+		ErrNotRegistered: codeStopped, ErrUnknownOutcome: codeUnknown, ErrLocalOnly: codeLocalOnly, ErrNotTaken: codeNotTaken, errNoAnswer: codeInternal,
 	} {
 		if got := codeOf(err); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)
@@ -94,7 +92,7 @@ func TestEachErrorHasACode(t *testing.T) {
 			t.Errorf("%v, wrapped: %q, want %q", err, got, want)
 		}
 	}
-	if len(explanation) != 9 {
+	if len(explanation) != 10 {
 		t.Error(len(explanation), "explanations")
 	}
 	for c, text := range explanation {

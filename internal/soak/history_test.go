@@ -37,7 +37,8 @@ func TestSoakOfHistory(t *testing.T) {
 		long = 6 * time.Second
 	}
 	before := takeStock()
-	t.Run("faults", func(t *testing.T) { newJourney(t).run(long) })
+	t.Run("alone", func(t *testing.T) { newJourney(t, nil).run(long / 2) })
+	t.Run("on Redis", func(t *testing.T) { newJourney(t, redistest.StartReal(t)).run(long) })
 	for _, leak := range before.compare() {
 		t.Error("left behind: ", leak)
 	}
@@ -51,9 +52,9 @@ const (
 // journey is everything of one soak.
 type journey struct {
 	t      *testing.T
-	redis  *redistest.Server
+	redis  *redistest.Server // nil: there is one instance
 	direct *redis.Client
-	inns   [2]*inn
+	inns   []*inn
 	srv    *httptest.Server
 	client *http.Client
 
@@ -84,13 +85,20 @@ type letter struct {
 	taken bool // its publisher was told that Redis has it
 }
 
-func newJourney(t *testing.T) *journey {
-	j := &journey{t: t, redis: redistest.StartReal(t), letters: map[string]*letter{}, injected: map[string]int{}}
-	j.direct = redistest.Client(t, j.redis.Addr())
+func newJourney(t *testing.T, srv *redistest.Server) *journey {
+	j := &journey{t: t, redis: srv, inns: make([]*inn, 1), letters: map[string]*letter{}, injected: map[string]int{}}
+	if srv != nil {
+		j.direct, j.inns = redistest.Client(t, srv.Addr()), make([]*inn, 2)
+	}
 	mux := http.NewServeMux()
 	for i := range j.inns {
-		n := &inn{name: fmt.Sprint("journey-", i), proxy: redistest.Proxy(t, j.redis.Addr())}
-		n.hub = wskit.NewHub(wskit.WithName(n.name), wskit.WithRedis(redistest.Client(t, n.proxy.Addr()), "journey"),
+		n := &inn{name: fmt.Sprint("journey-", i)}
+		linked := wskit.WithRedis(nil, "")
+		if srv != nil {
+			n.proxy = redistest.Proxy(t, srv.Addr())
+			linked = wskit.WithRedis(redistest.Client(t, n.proxy.Addr()), "journey")
+		}
+		n.hub = wskit.NewHub(wskit.WithName(n.name), linked,
 			wskit.WithHistory(wskit.History{Messages: 2000, Bytes: 4 << 20}), wskit.WithLogger(slog.New(slog.DiscardHandler)),
 			wskit.WithAuthorize(func(context.Context, wskit.Subscriber, string) error { return nil }),
 			wskit.WithOnError(func(op string, err error) {
@@ -114,6 +122,9 @@ func (j *journey) run(long time.Duration) {
 	for _, n := range j.inns {
 		links := linkIDs()
 		hubs.Go(func() { n.hub.Run(ctx) })
+		if j.redis == nil {
+			continue
+		}
 		hubs.Go(func() { n.hub.SubscribeToRedis(ctx) })
 		if !wstest.Poll(patience, func() bool { n.link = newLink(links); return n.link != "" }) {
 			t.Fatal("no link")
@@ -124,7 +135,7 @@ func (j *journey) run(long time.Duration) {
 		hubs.Wait()
 		j.srv.Close()
 	}()
-	if !wstest.Poll(patience, func() bool { return j.redis.Subscribers(t, "journey") == 2 }) {
+	if j.redis != nil && !wstest.Poll(patience, func() bool { return j.redis.Subscribers(t, "journey") == 2 }) {
 		t.Fatal("the hubs do not subscribe")
 	}
 	var arrive, end context.CancelFunc
@@ -144,9 +155,6 @@ func (j *journey) run(long time.Duration) {
 	}
 	faults.Go(func() { j.harass(publishing, long) })
 	faults.Wait()
-	for _, n := range j.inns {
-		n.proxy.Mute(redistest.Nothing)
-	}
 	silence()
 	publishers.Wait()
 	arrive()
@@ -253,6 +261,10 @@ func (j *journey) inject(what string, troubling bool, harm func()) {
 func (j *journey) harass(ctx context.Context, long time.Duration) {
 	end, half := time.Now().Add(long), time.Now().Add(long/2)
 	var cutting sync.WaitGroup
+	if j.redis == nil {
+		j.harassAlone(end)
+		return
+	}
 	cutting.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
@@ -292,6 +304,16 @@ func (j *journey) harass(ctx context.Context, long time.Duration) {
 		}
 	}
 	cutting.Wait()
+}
+
+func (j *journey) harassAlone(end time.Time) {
+	pace := time.NewTicker(400 * time.Millisecond)
+	defer pace.Stop()
+	for k := 0; time.Now().Before(end); k++ {
+		<-pace.C
+		who := []string{"registry", "connections", "listener"}[k%3]
+		j.inject("crash of the "+who, who == "registry", func() { crash(j.inns[0].name + "/" + who) })
+	}
 }
 
 // traveller is one client, which comes back with its cursor.
@@ -370,7 +392,7 @@ func (t *traveller) travel() {
 			unstop := context.AfterFunc(t.j.moving, leave)
 			defer unstop()
 		}
-		where := rand.N(2)
+		where := rand.N(len(t.j.inns))
 		t.mu.Lock()
 		t.where = where
 		query := url.Values{"topic": t.topics}
