@@ -276,8 +276,9 @@ func TestAWebSocketResumesToo(t *testing.T) {
 		p.Upgraded(t)
 		hub.Count(t, 1)
 		f, _ := p.Next(true)
-		epoch, ok := strings.CutSuffix(f.Payload, `.0"}`)
-		if epoch, ok = strings.CutPrefix(epoch, `{"id":"`); !ok {
+		epoch, _ := strings.CutSuffix(f.Payload, `.0"}`)
+		epoch, ok := strings.CutPrefix(epoch, `{"id":"`)
+		if !ok {
 			t.Fatalf("told %q", f.Payload)
 		}
 		id := func(n int) string { return fmt.Sprintf(`"id":"%s.%d"`, epoch, n) }
@@ -353,7 +354,8 @@ func TestHistoryCanBeAskedFor(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err = room.History(nil, 1); !errors.Is(err, wskit.ErrInvalidArgument) { //nolint:staticcheck // that is the test
+	var none context.Context
+	if _, err = room.History(none, 1); !errors.Is(err, wskit.ErrInvalidArgument) {
 		t.Error(err)
 	}
 	_, _ = room.History(ended, 1)
