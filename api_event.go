@@ -149,7 +149,7 @@ func (a Audience) publishContext(ctx context.Context, frame *actors.Frame, opts 
 		return err
 	case err == errNoAnswer && l.History != nil:
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
-	case m.Key != "" && l.History != nil:
+	case m.Keep.OnceAs() != "" && l.History != nil:
 		return fmt.Errorf("%w: %w", ErrNotTaken, err)
 	default:
 		return fmt.Errorf("%w: %w", ErrLocalOnly, err)

@@ -136,6 +136,15 @@ func (a Audience) History(ctx context.Context, n int) ([]Recorded, error) {
 	return list, nil
 }
 
+// keeping is how a message with that key is kept.
+func (a Audience) keeping(key string) *actors.Keeping {
+	history := a.historyOf()
+	if key == "" && history == nil {
+		return nil
+	}
+	return &actors.Keeping{Key: key, History: history}
+}
+
 // historyOf is how much is kept of the audience's messages; nil: as much as of any, or nothing.
 func (a Audience) historyOf() *History {
 	if a.hub.topicHistory == nil || a.topic == "" {

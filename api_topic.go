@@ -179,13 +179,13 @@ func broadcastOf(opts []BroadcastOption) (o broadcastOptions) {
 
 func (a Audience) message(frame *actors.Frame, opts []BroadcastOption) (*actors.Broadcast, error) {
 	o := broadcastOf(opts)
-	return &actors.Broadcast{Frame: frame, Topic: a.topic, Except: o.except, Key: o.key, History: a.historyOf()}, o.err
+	return &actors.Broadcast{Frame: frame, Topic: a.topic, Except: o.except, Keep: a.keeping(o.key)}, o.err
 }
 
 // everywhere is message for every instance.
 func (a Audience) everywhere(frame *actors.Frame, opts []BroadcastOption) (*actors.Publish, error) {
 	o := broadcastOf(opts)
-	return &actors.Publish{Frame: frame, Topic: a.topic, Except: o.except, Key: o.key, History: a.historyOf()}, o.err
+	return &actors.Publish{Frame: frame, Topic: a.topic, Except: o.except, Keep: a.keeping(o.key)}, o.err
 }
 
 func (a Audience) broadcast(name string, data []byte, frame func([]byte) *actors.Frame, opts []BroadcastOption) {

@@ -54,28 +54,24 @@ type (
 		entry
 	}
 	// Broadcast sends a frame to every member of Topic but Except. The zero values mean everybody. In a hub with History and without
-	// Redis it gets a position, and History says how much is kept of the topic, if not as much as of others; of two with one Key, which
-	// may be empty, in KeyLifetime only the first is sent.
+	// Redis it gets a position, and Keep says how it is kept.
 	Broadcast struct {
-		Frame   *Frame
-		Topic   string
-		Except  Subscriber
-		Key     string
-		History *History
-		late    Position // see Late
+		Frame  *Frame
+		Topic  string
+		Except Subscriber
+		Keep   *Keeping
 		audience
 	}
 	// Publish does that in every hub on the same Redis channel; without Redis it is Broadcast.
 	// Reply, which may be nil, gets nil or the reason why it was delivered locally only, within 2 s and, if the hub takes it
 	// by then, when the frame has been admitted to the hub's Gate; ErrTimeout or ErrHubStopped: nobody gets it. In a hub with History
-	// Key and History are as in a Broadcast, in all hubs on the channel; ErrUnknownOutcome: nobody knows whether anybody gets it.
+	// it gets a position, in all hubs on the channel; ErrUnknownOutcome: nobody knows whether anybody gets it.
 	Publish struct {
-		Frame   *Frame
-		Topic   string
-		Except  Subscriber
-		Key     string
-		History *History
-		Reply   chan<- error
+		Frame  *Frame
+		Topic  string
+		Except Subscriber
+		Keep   *Keeping
+		Reply  chan<- error
 	}
 	// Recall asks a hub with History for the last messages of Topic, Last of them at most: those that are kept, with their Placement.
 	Recall struct {
@@ -131,15 +127,40 @@ type Crash struct{ Reason any }
 // IgnoreDeadLetterLogging is for a hub that was stopped before it was forgotten.
 func (*Forget) IgnoreDeadLetterLogging() {}
 
-// Late makes a broadcast of a message that Redis has taken, at that position, and that the hub's subscribers would not get from the log any
-// more. It goes out without a position, to those for whom the log has it not.
-func (m *Broadcast) Late(at Position) *Broadcast {
-	m.late = at
-	return m
+// Keeping is how a message is kept. nil: as much of its topic as the hub says.
+type Keeping struct {
+	Key     string   // of several with one key, which is not empty, in KeyLifetime only the first is sent
+	History *History // how much is kept of the topic; nil: as much as the hub says
+	late    Position
 }
 
+// Late is for a message that Redis has taken, at that position, and that the hub's subscribers would not get from the log any more. It goes
+// out without a position, to those who do not have it from there.
+func Late(at Position) *Keeping { return &Keeping{late: at} }
+
 // LateAt is that position; the zero Position: it is none.
-func (m *Broadcast) LateAt() Position { return m.late }
+func (k *Keeping) LateAt() Position {
+	if k == nil {
+		return Position{}
+	}
+	return k.late
+}
+
+// OnceAs is the key; "": it has none.
+func (k *Keeping) OnceAs() string {
+	if k == nil {
+		return ""
+	}
+	return k.Key
+}
+
+// Of is how much is kept of the topic in a hub that keeps that much of others; defaults included.
+func (k *Keeping) Of(others History) History {
+	if k == nil || k.History == nil {
+		return others
+	}
+	return k.History.WithDefaults()
+}
 
 func (*Register) Op() Op   { return OpRegister }
 func (*Unregister) Op() Op { return OpUnregister }

@@ -67,15 +67,12 @@ func (h *history) record(m *actors.Broadcast) *actors.Frame {
 	switch {
 	case h.own:
 		now := time.Now()
-		if !h.first(m.Key, now) {
+		if !h.first(m.Keep.OnceAs(), now) {
 			return nil
 		}
 		r := h.ring(m.Topic)
 		h.at.N++
-		at = actors.Placement{Position: h.at, Prev: r.last, Topic: m.Topic, At: now, History: h.kept}
-		if m.History != nil {
-			at.History = m.History.WithDefaults()
-		}
+		at = actors.Placement{Position: h.at, Prev: r.last, Topic: m.Topic, At: now, History: m.Keep.Of(h.kept)}
 		f = f.Placed(at)
 		r.add(f, at)
 	case at.Epoch != "":

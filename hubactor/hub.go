@@ -260,7 +260,7 @@ func (h *hub) publish(ctx actor.Context, m *actors.Publish) {
 		return
 	}
 	if m.Frame != nil {
-		h.submit(ctx, &actors.Broadcast{Frame: m.Frame, Topic: m.Topic, Except: m.Except, Key: m.Key, History: m.History})
+		h.submit(ctx, &actors.Broadcast{Frame: m.Frame, Topic: m.Topic, Except: m.Except, Keep: m.Keep})
 	}
 	answer(m.Reply, nil)
 }

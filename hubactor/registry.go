@@ -43,9 +43,9 @@ const maxAhead = actors.DefaultSendBufSize / 2
 
 type member struct {
 	actors.Member
-	at    int             // in members
-	waits *waiting        // it is to be one of these when it has what it missed; nil: it is
-	from  actors.Position // what comes after that it is sent; before, it has it from the log
+	at    int      // in members
+	waits *waiting // it is to be one of these when it has what it missed; nil: it is
+	from  uint64   // what comes after that position it is sent; before, it has it from the log
 }
 
 func registryProps(cfg Config, link *actors.Link) *actor.Props {
@@ -144,7 +144,7 @@ func (r *registry) record(ctx actor.Context, m *actors.Broadcast) *actors.Frame 
 	if r.log == nil {
 		return m.Frame
 	}
-	if at := m.LateAt(); at.Epoch != "" {
+	if at := m.Keep.LateAt(); at.Epoch != "" {
 		r.fanOut(ctx)
 		r.late(m, at)
 		return nil

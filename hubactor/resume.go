@@ -86,7 +86,7 @@ func (r *registry) settle(ctx actor.Context, ready func(*waiting) bool) {
 func (r *registry) begin(each *member, cursor actors.Cursor, topics []*actors.Topic) {
 	if r.log != nil {
 		each.Outbox.Replay(r.log.welcome(cursor, names(topics), each.waits)...)
-		each.from = r.log.at
+		each.from = r.log.at.N
 	}
 	each.waits = nil
 	r.place(each)
@@ -139,6 +139,7 @@ func (r *registry) logged(ctx actor.Context, m *actors.Logged) {
 		reset := actors.NewReset(m.At, m.Reset)
 		for _, each := range r.members {
 			each.Outbox.Replay(reset)
+			each.from = m.At.N
 		}
 	}
 	for _, t := range m.Topics {
@@ -204,7 +205,7 @@ func (r *registry) late(m *actors.Broadcast, at actors.Position) {
 		if to.Topic != nil && !each.Outbox.IsIn(to.Topic) {
 			continue
 		}
-		has := each.from.Epoch == at.Epoch && each.from.N >= at.N
+		has := at.Epoch == r.log.at.Epoch && each.from >= at.N
 		if each.waits == nil && each.Outbox != to.Except && !has {
 			each.Outbox.Broadcast(m.Frame)
 		}

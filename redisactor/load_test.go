@@ -21,15 +21,15 @@ func TestALoadHasWhatIsKept(t *testing.T) {
 		}
 		told(t, a.publishTo("elsewhere", "e", nil))
 		reply := make(chan error, 1)
-		a.send(&actors.Publish{Topic: "bare", Frame: actors.NewFrame([]byte("b")), History: &actors.History{}, Reply: reply})
+		a.send(&actors.Publish{Topic: "bare", Frame: actors.NewFrame([]byte("b")), Keep: &actors.Keeping{History: &actors.History{}}, Reply: reply})
 		told(t, reply)
 		large := strings.Repeat("l", 1000)
 		for range 3 {
 			reply := make(chan error, 1)
-			a.send(&actors.Publish{Topic: "large", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 2500}, Reply: reply})
+			a.send(&actors.Publish{Topic: "large", Frame: actors.NewFrame([]byte(large)), Keep: &actors.Keeping{History: &actors.History{Messages: 3, Bytes: 2500}}, Reply: reply})
 			told(t, reply)
 		}
-		a.send(&actors.Publish{Topic: "larger", Frame: actors.NewFrame([]byte(large)), History: &actors.History{Messages: 3, Bytes: 25}, Reply: reply})
+		a.send(&actors.Publish{Topic: "larger", Frame: actors.NewFrame([]byte(large)), Keep: &actors.Keeping{History: &actors.History{Messages: 3, Bytes: 25}}, Reply: reply})
 		told(t, reply)
 		got := a.loads("x", "none", "elsewhere", "bare", "large", "larger", "")
 		for _, want := range []struct {

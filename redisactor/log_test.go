@@ -245,7 +245,7 @@ func TestOfTwoMessagesWithOneKeyOneIsPublished(t *testing.T) {
 		b.follow()
 		for i, h := range []*hub{a, a, b} {
 			reply := make(chan error, 1)
-			h.send(&actors.Publish{Frame: actors.NewFrame([]byte(fmt.Sprint(i))), Key: "once", Reply: reply})
+			h.send(&actors.Publish{Frame: actors.NewFrame([]byte(fmt.Sprint(i))), Keep: &actors.Keeping{Key: "once"}, Reply: reply})
 			told(t, reply)
 		}
 		told(t, a.publish("after"))

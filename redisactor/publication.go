@@ -52,14 +52,10 @@ func (a *redisActor) publishLogged(m *actors.Publish) {
 		notify(m.Reply, actors.ErrTimeout)
 		return
 	}
-	keep := a.hub.History
-	if m.History != nil {
-		keep = m.History
-	}
 	h.serial++
 	p := &publication{
 		entry: entry{frame: m.Frame, except: m.Except, at: time.Now()},
-		by:    h, topic: m.Topic, key: m.Key, keep: keep.WithDefaults(), tag: h.name + strconv.FormatUint(h.serial, 36),
+		by:    h, topic: m.Topic, key: m.Keep.OnceAs(), keep: m.Keep.Of(*a.hub.History), tag: h.name + strconv.FormatUint(h.serial, 36),
 	}
 	p.entry.logged = p
 	p.caller.wait(m.Reply)
@@ -130,8 +126,8 @@ func (a *redisActor) deliverLate(p *publication) {
 	p.delivered = true
 	a.history.waiting--
 	b := actors.Broadcast{Frame: p.frame, Topic: p.topic, Except: p.except}
-	if a.member != nil {
-		b.Late(p.taken)
+	if a.member != nil && p.taken.Epoch != "" {
+		b.Keep = actors.Late(p.taken)
 	}
 	a.gate.deliver(b, p.parted(), nil)
 }
