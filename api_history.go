@@ -40,7 +40,7 @@ const (
 // a position: BroadcastEvent, BroadcastJSON, BroadcastBinary. Broadcast stays on this instance, and has none. A lost subscription is
 // repaired from the streams, and no client notices; ErrRedisGap is reported where they do not reach. What Redis does not take reaches this hub's own
 // subscribers without a position. A Redis that was restarted, emptied or replaced by its replica begins a new epoch with the next message, and
-// everybody gets a reset: it may have lost what it had taken. All hubs on a channel need the option, and a Redis of 5.0 or newer.
+// everybody gets a reset: it may have lost what it had taken. All hubs on a channel need the option, with the same Age, and a Redis of 5.0 or newer.
 func WithHistory(history History) HubOption {
 	return func(h *Hub) {
 		if history.Messages <= 0 {
@@ -76,7 +76,7 @@ func WithCursor(position string) ClientOption {
 
 // WithKey gives a message a key of the program's, 1 to 255 bytes, so that it can be sent again when nobody knows what became of it: of several
 // with one key within 5 minutes the first alone is sent, whichever instance of the hub it was sent by. That the others were not is no error. It takes a hub
-// WithHistory; with Redis it counts for what has a position, and a message that Redis does not take nobody gets (ErrNotTaken): it is for who sends it again.
+// WithHistory, which without Redis remembers 65536 of them; with Redis it counts for what has a position, and a message that Redis does not take nobody gets (ErrNotTaken): it is for who sends it again.
 func WithKey(key string) BroadcastOption {
 	return func(o *broadcastOptions) {
 		if o.key = key; key == "" || len(key) > maxKey {

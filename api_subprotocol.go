@@ -197,7 +197,7 @@ func codeOf(err error) code {
 		return codeTimeout
 	case errors.Is(err, ErrHubStopped), errors.Is(err, ErrNotRegistered):
 		return codeStopped
-	case errors.Is(err, ErrUnknownOutcome):
+	case errors.Is(err, ErrUnknownOutcome), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return codeUnknown
 	case errors.Is(err, ErrLocalOnly):
 		return codeLocalOnly

@@ -36,7 +36,9 @@ func (o *Outbox) take() *Batch {
 	if o.queue.Bytes <= maxGather || len(o.queue.Frames) == 1 {
 		b := o.queue
 		o.queue = nil
-		o.takeReplayed()
+		if o.held == nil { // else some of it waits there
+			o.takeReplayed()
+		}
 		return b
 	}
 	n, size := 1, o.queue.Frames[0].Len()

@@ -340,6 +340,21 @@ func (o *Outbox) IsIn(t *Topic) bool {
 	return i >= 0 && o.seats.list[i].joined
 }
 
+// Enter takes the seats of o that it has by the word of callers, and did not have by the incarnation before, since it waited.
+func (n Seating) Enter(o *Outbox) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seats == nil {
+		return
+	}
+	for i := range o.seats.list {
+		if s := &o.seats.list[i]; s.enrolled && !s.joined {
+			s.joined = true
+			n.place(o, int32(i))
+		}
+	}
+}
+
 // topic is the one of that name that somebody is in; nil: nobody is.
 func (r *Roll) topic(name string) *Topic {
 	r.mu.Lock()

@@ -79,7 +79,9 @@ func (h *history) record(m *actors.Broadcast) *actors.Frame {
 		h.at = at.Position
 		r := h.ring(m.Topic)
 		if !r.followed { // what comes before the first is not known
-			r.followed, r.lost = true, at.Prev
+			if r.followed, r.lost = true, at.Prev; at.Prev == 0 { // or what came before has expired
+				r.lost = at.N - 1
+			}
 		}
 		r.add(f, at)
 	}
@@ -143,18 +145,8 @@ func (h *history) sweep(now time.Time) {
 	h.rings = rest
 }
 
-// empty reports whether there is nothing that gets too old.
-func (h *history) empty() bool {
-	if len(h.aged) > 0 {
-		return false
-	}
-	for _, r := range h.rings {
-		if len(r.kept) > 0 {
-			return false
-		}
-	}
-	return true
-}
+// empty reports whether there is nothing that gets too old, or too much.
+func (h *history) empty() bool { return len(h.aged) == 0 && len(h.rings) == 0 }
 
 // heed takes what the link to Redis says of the log.
 func (h *history) heed(m *actors.Logged) {
@@ -231,9 +223,8 @@ func (h *history) since(p actors.Position, topics []string) (list []*actors.Fram
 	return list, ""
 }
 
-// latest are the last n messages of topics, oldest first; of these as many as a resume delivers.
-func (h *history) latest(n int, topics []string) (list []*actors.Frame) {
-	n = min(n, actors.MaxResume)
+// latest are the last n messages of topics, oldest first, that have so many bytes at most.
+func (h *history) latest(n, most int, topics []string) (list []*actors.Frame) {
 	now := time.Now()
 	for _, topic := range topics {
 		if r := h.rings[topic]; r != nil {
@@ -244,7 +235,7 @@ func (h *history) latest(n int, topics []string) (list []*actors.Frame) {
 	sortByPosition(list)
 	bytes := 0
 	for i := len(list) - 1; i >= 0; i-- {
-		if bytes += list[i].Len(); len(list)-i > n || bytes > actors.MaxResumeBytes {
+		if bytes += list[i].Len(); len(list)-i > n || bytes > most {
 			return list[i+1:]
 		}
 	}
@@ -269,7 +260,7 @@ func (h *history) welcome(c actors.Cursor, topics []string, w *waiting) []*actor
 		}
 	}
 	if (c.After == "" || reset != "") && c.Last > 0 {
-		list = h.latest(c.Last, topics)
+		list = h.latest(min(c.Last, actors.MaxResume), actors.MaxResumeBytes, topics)
 	}
 	if w != nil {
 		if c.After == "" || reset != "" {

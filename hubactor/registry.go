@@ -25,8 +25,8 @@ type registry struct {
 	members []*member       // in no particular order: the last takes the place of one that leaves
 	index   map[*actors.Outbox]*member
 
-	log     *history   // nil: nothing is kept
-	waiting []*waiting // for what Redis has of it, those first who have waited longest
+	log     *history    // nil: nothing is kept
+	waiting waitingRoom // for what Redis has of it
 	overdue *time.Timer
 	sweeps  *time.Timer
 }
@@ -95,8 +95,7 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.recall(ctx, m)
 	case tooLong:
 		r.overdue = nil
-		before := time.Now().Add(-actors.ResumeTimeout)
-		r.settle(ctx, func(w *waiting) bool { return !w.since.After(before) })
+		r.giveUp(ctx, time.Now().Add(-actors.ResumeTimeout))
 	case sweep:
 		r.sweeps = nil
 		r.log.sweep(time.Now())
@@ -151,7 +150,7 @@ func (r *registry) record(ctx actor.Context, m *actors.Broadcast) *actors.Frame 
 	}
 	f := r.log.record(m)
 	switch {
-	case len(r.waiting) == 0 || f == nil:
+	case r.waiting.all.Len() == 0 || f == nil:
 	case f.Placement().Epoch == "":
 		r.besides(f, r.to)
 	default:
@@ -233,11 +232,13 @@ func (r *registry) rebuild(ctx actor.Context) {
 	for _, each := range list {
 		r.place(r.know(each))
 		if r.log != nil && !each.Outbox.Current() { // it waited for what it missed
+			r.seating.Enter(each.Outbox)
 			each.Outbox.Replay(actors.NewReset(r.log.at, actors.ResetUnknown))
 		}
 	}
 	if r.log != nil {
 		r.armSweep(ctx)
+		r.link.Book.SetResuming(0)
 	}
 }
 
@@ -318,7 +319,8 @@ func (r *registry) place(each *member) {
 func (r *registry) remove(ctx actor.Context, m actors.Member) {
 	if each := r.index[m.Outbox]; each != nil {
 		if each.waits != nil {
-			r.waiting = slices.DeleteFunc(r.waiting, func(w *waiting) bool { return w == each.waits })
+			r.waiting.remove(each.waits)
+			r.link.Book.SetResuming(r.waiting.all.Len())
 		} else {
 			last := len(r.members) - 1
 			r.members[each.at] = r.members[last]
@@ -340,7 +342,8 @@ func (r *registry) remove(ctx actor.Context, m actors.Member) {
 }
 
 func (r *registry) removeAll(ctx actor.Context, deadline time.Time) {
-	for _, w := range r.waiting {
+	for w := range r.waiting.each {
+		r.waiting.remove(w)
 		if w.recall != nil {
 			answer(w.recall.Reply, actors.Recalled{Err: actors.ErrHubStopped})
 		} else {
@@ -348,7 +351,6 @@ func (r *registry) removeAll(ctx actor.Context, deadline time.Time) {
 			r.place(w.member)
 		}
 	}
-	r.waiting = nil
 	for len(r.members) > 0 {
 		m := r.members[len(r.members)-1].Member
 		m.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: deadline})

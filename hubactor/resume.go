@@ -2,6 +2,7 @@ package hubactor
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -12,21 +13,6 @@ import (
 // errNotRecalled: Redis was asked for what is kept of a topic, and did not answer in time.
 var errNotRecalled = errors.New("wskit: redis did not say in time what is kept of the topic")
 
-// waiting is somebody who needs more of the log than is known here, until Redis has said it.
-type waiting struct {
-	since  time.Time
-	needs  map[string]struct{} // topics of which Redis has not said it yet
-	member *member             // who is to go on from cursor; nil: it is a Recall
-	cursor actors.Cursor
-	topics []*actors.Topic // that the member is to be in
-	asked  []string        // those of needs when it began
-	at     actors.Position // where the log stood then
-	known  uint64          // and what it had at least
-	except []uint64        // messages that are not for the member
-	recall *actors.Recall
-	loaded []*actors.Frame // for the Recall of a topic that nobody is in
-}
-
 // Of the registry's log, from its timers.
 type (
 	tooLong struct{} // who has waited longest has waited long enough
@@ -36,51 +22,6 @@ type (
 // IgnoreDeadLetterLogging is for what comes after the hub has ended.
 func (tooLong) IgnoreDeadLetterLogging() {}
 func (sweep) IgnoreDeadLetterLogging()   {}
-
-// await has somebody wait for what Redis has of these topics. Of a topic that somebody waits for already Redis is not asked again.
-func (r *registry) await(ctx actor.Context, w *waiting, topics []string) {
-	w.since, w.asked, w.at, w.needs = time.Now(), topics, r.log.at, make(map[string]struct{}, len(topics))
-	var ask []string
-	for _, topic := range topics {
-		w.needs[topic] = struct{}{}
-		if !slices.ContainsFunc(r.waiting, func(other *waiting) bool { _, asked := other.needs[topic]; return asked }) {
-			ask = append(ask, topic)
-		}
-	}
-	r.waiting = append(r.waiting, w)
-	r.link.Book.SetResuming(len(r.waiting))
-	if len(ask) > 0 {
-		ctx.Send(r.link.Redis, &actors.Load{Topics: ask})
-	}
-	r.armOverdue(ctx)
-}
-
-func (r *registry) armOverdue(ctx actor.Context) {
-	if len(r.waiting) > 0 && r.overdue == nil {
-		r.overdue = remind(ctx, time.Until(r.waiting[0].since.Add(actors.ResumeTimeout)), tooLong{})
-	}
-}
-
-// settle lets those go on who are ready.
-func (r *registry) settle(ctx actor.Context, ready func(*waiting) bool) {
-	var rest []*waiting
-	for _, w := range r.waiting {
-		switch {
-		case !ready(w):
-			rest = append(rest, w)
-		case w.recall != nil:
-			r.recalled(w)
-		default:
-			if len(w.needs) > 0 { // Redis was asked in vain
-				w.cursor.After = "?"
-			}
-			r.begin(w.member, w.cursor, w.topics)
-		}
-	}
-	r.waiting = rest
-	r.link.Book.SetResuming(len(rest))
-	r.armOverdue(ctx)
-}
 
 // begin makes a member of who was registered: with what the log has for it, and then whatever is broadcast.
 func (r *registry) begin(each *member, cursor actors.Cursor, topics []*actors.Topic) {
@@ -142,20 +83,19 @@ func (r *registry) logged(ctx actor.Context, m *actors.Logged) {
 			each.from = m.At.N
 		}
 	}
+	holes := make(map[*actors.Outbox]struct{})
 	for _, t := range m.Topics {
 		if t.Hole {
-			reset := actors.NewReset(m.At, actors.ResetExpired)
 			for _, box := range r.in(t.Topic) {
-				box.Replay(reset)
-			}
-		}
-		for _, w := range r.waiting {
-			if delete(w.needs, t.Topic); w.recall != nil && w.recall.Topic == t.Topic && !t.Followed {
-				w.loaded = t.Messages
+				holes[box] = struct{}{}
 			}
 		}
 	}
-	r.settle(ctx, func(w *waiting) bool { return len(w.needs) == 0 })
+	reset := actors.NewReset(m.At, actors.ResetExpired)
+	for box := range holes {
+		box.Replay(reset)
+	}
+	r.told(ctx, m.Topics)
 }
 
 // in are those who are in a topic, or everybody.
@@ -185,7 +125,7 @@ func (r *registry) recall(ctx actor.Context, m *actors.Recall) {
 func (r *registry) recalled(w *waiting) {
 	list, last := w.loaded, max(w.recall.Last, 0)
 	if list == nil {
-		list = r.log.latest(last, []string{w.recall.Topic})
+		list = r.log.latest(last, math.MaxInt, []string{w.recall.Topic})
 	}
 	m := actors.Recalled{Messages: list[len(list)-min(len(list), last):]}
 	if len(w.needs) > 0 {
@@ -208,6 +148,9 @@ func (r *registry) late(m *actors.Broadcast, at actors.Position) {
 		has := at.Epoch == r.log.at.Epoch && each.from >= at.N
 		if each.waits == nil && each.Outbox != to.Except && !has {
 			each.Outbox.Broadcast(m.Frame)
+			if at.Epoch == r.log.at.Epoch && at.N <= r.log.at.N { // so that it is not told that again when it comes back
+				each.Outbox.Replay(actors.NewMark(r.log.at))
+			}
 		}
 	}
 	r.spare(to.Except, at)
@@ -222,7 +165,7 @@ func (r *registry) spare(box *actors.Outbox, at actors.Position) {
 
 // besides sends those who wait for what they missed a message that is not in the log, and which they would not find there.
 func (r *registry) besides(f *actors.Frame, to actors.Audience) {
-	for _, w := range r.waiting {
+	for w := range r.waiting.each {
 		if w.member != nil && w.member.Outbox != to.Except && !to.Nobody && (to.Topic == nil || slices.Contains(w.topics, to.Topic)) {
 			w.member.Outbox.Broadcast(f)
 		}

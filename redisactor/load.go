@@ -77,14 +77,9 @@ func (a *redisActor) loaded(r *reading) {
 	// A server that knows less of the log than this hub has lost some: another epoch begins when it is told to publish.
 	short := g.at.Epoch == "" || g.at.Epoch == r.from.Epoch && g.at.N < r.from.N
 	m := &actors.Logged{At: at, Clock: g.clock, Down: h.down || a.member == nil}
+	a.deliverUnheard(g, at)
 	for _, of := range g.topics {
 		t := a.topicOf(of.name)
-		for _, r := range of.list { // of its own, what was published before the subscription: it does not come
-			if p := h.own[r.tag]; p != nil && !p.delivered && a.member != nil {
-				p.taken, p.came = r.at, true
-				a.deliverLate(p)
-			}
-		}
 		followed := a.member != nil && a.confirmed(t)
 		if followed {
 			t.seen, t.traced, t.owed = at.N, true, false
@@ -97,6 +92,28 @@ func (a *redisActor) loaded(r *reading) {
 	}
 	a.gate.logged(m)
 	a.proceed()
+}
+
+// deliverUnheard delivers what this hub has published to a topic before its subscription there, and so does not hear.
+func (a *redisActor) deliverUnheard(g *gotten, at actors.Position) {
+	if a.member == nil {
+		return
+	}
+	told := false
+	for _, of := range g.topics {
+		for _, r := range slices.Backward(of.list) {
+			p := a.history.own[r.tag]
+			if p == nil || p.delivered {
+				continue
+			}
+			if !told { // all else up to there has been delivered
+				a.gate.logged(&actors.Logged{At: at, Down: a.history.down})
+				told = true
+			}
+			p.taken, p.came = r.at, true
+			a.deliverLate(p)
+		}
+	}
 }
 
 // kept is what is kept of a topic, and the position of the newest that is not.
@@ -114,6 +131,9 @@ func (a *redisActor) kept(of gottenTopic, since []noted, g *gotten, at actors.Po
 	}
 	edge := horizon(g.marks, g.now, a.history.span, g.at.N)
 	lost = edge
+	if len(of.list) == 0 && of.next <= g.at.N {
+		lost = max(lost, of.next)
+	}
 	for _, each := range list {
 		if each.bare || g.now.Sub(each.time) >= each.history.Age || len(messages) >= min(a.history.most, list[0].history.Messages) {
 			lost = each.at.N

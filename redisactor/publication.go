@@ -159,6 +159,9 @@ func (a *redisActor) answeredLogged(r result) {
 			a.settle(p)
 		case a.member == nil || h.passed(p):
 			a.deliverHere(p)
+		case !p.delivered && p.on == 0 && a.member != nil && a.confirmed(a.topicOf(p.topic)):
+			h.loads = append(h.loads, []string{p.topic})
+			a.proceed()
 		case h.torn && time.Since(h.since) >= missAfter: // its position is its place, and there may be nothing else to wait for in a while
 			p.place()
 		}

@@ -48,6 +48,7 @@ func (*gotten) IgnoreDeadLetterLogging() {}
 type gottenTopic struct {
 	name string
 	list []*record // newest first
+	next uint64    // what the oldest message that is newer than that says of the one before it; 0: nothing
 }
 
 // readAgain, to itself from its timer: a read has failed, some time ago.
@@ -176,17 +177,19 @@ func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names [
 		if err := s.Err(); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") { // nothing can be published there
 			return err
 		}
-		list := make([]*record, 0, len(s.Val()))
+		list, next := make([]*record, 0, len(s.Val())), uint64(0)
 		for _, m := range s.Val() {
 			header, _ := m.Values["h"].(string)
 			payload, _ := m.Values["d"].(string)
 			if r, ok := parseHeader(header, payload); !ok {
 				g.broken = true
-			} else if r.at.Epoch == epoch && r.at.N <= g.at.N { // the others come
+			} else if r.at.Epoch == epoch && r.at.N <= g.at.N {
 				list = append(list, r)
+			} else if r.at.Epoch == epoch { // it comes; what was before it may have gone for it
+				next = r.prev
 			}
 		}
-		g.topics = append(g.topics, gottenTopic{names[i], list})
+		g.topics = append(g.topics, gottenTopic{names[i], list, next})
 	}
 	return nil
 }
@@ -384,6 +387,11 @@ func (a *redisActor) holes(g *gotten, list []arrival, other, all bool) map[strin
 			lost[name] = each.at.N
 		}
 		last[name] = each.at.N
+	}
+	for _, of := range g.topics {
+		if before, some := last[of.name]; of.next <= g.at.N && (some && of.next > before || !some && of.next > h.at.N) {
+			lost[of.name] = of.next
+		}
 	}
 	a.eachTopic(func(t *topic) {
 		if _, some := last[t.name]; all || t.owed && !a.confirmed(t) || !some && edge > h.at.N {

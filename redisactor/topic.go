@@ -2,6 +2,7 @@ package redisactor
 
 import (
 	"container/list"
+	"slices"
 	"time"
 
 	"github.com/wskit/wskit/actors"
@@ -93,6 +94,15 @@ func (a *redisActor) open(t *topic) *subscription {
 func (a *redisActor) shut(t *topic) {
 	t.sub.left = true
 	t.sub, t.on, t.traced, t.owed = nil, 0, false, false
+	if h := a.history; h != nil { // what was held back of it is nobody's any more
+		h.held = slices.DeleteFunc(h.held, func(each arrival) bool {
+			if each.topic != t {
+				return false
+			}
+			h.heldBytes -= len(each.payload)
+			return true
+		})
+	}
 	for _, e := range a.ledger.InterruptTopic(t.name) {
 		a.deliverOwn(e)
 	}
