@@ -194,3 +194,129 @@ func firstEvents(t *testing.T, resp *http.Response, n int) (events []string) {
 	}, nil)
 	return events
 }
+
+// A stream that has expired hides what was before: who missed that gets a reset, on an instance that knows the topic from the next message alone too.
+func TestWhatHasExpiredIsNotTakenForNothing(t *testing.T) {
+	redis := redistest.Start(t)
+	one, here := linked(t, redis.Addr(), wskit.WithHistory(wskit.History{Age: 300 * time.Millisecond}))
+	st := here.StreamAt(t, "/sse?topic=room")
+	wstest.Receive(t, "a position", st.Events)
+	no(t, one.Topic("room").BroadcastEventContext(t.Context(), 1))
+	id := expectTold(t, st, "1")
+	st.End()
+	one.Count(t, 0)
+	no(t, one.Topic("room").BroadcastEventContext(t.Context(), 2))
+	wstest.Eventually(t, "the stream expires", func() bool {
+		n, err := redis.Client(t).Exists(t.Context(), "{wskit:log}:t::room").Result()
+		return err == nil && n == 0
+	})
+	_, there := linked(t, redis.Addr(), wskit.WithHistory(wskit.History{Age: 300 * time.Millisecond}))
+	fresh := there.StreamAt(t, "/sse?topic=room")
+	wstest.Receive(t, "a position", fresh.Events)
+	no(t, one.Topic("room").BroadcastEventContext(t.Context(), 3))
+	expectTold(t, fresh, "3")
+	expectTold(t, there.StreamAt(t, after(id, "room")), "event:wskit.reset expired")
+}
+
+// To ask for history while somebody comes back to the same topic takes nothing from it.
+func TestWhoComesBackDoesNotMindWhoAsks(t *testing.T) {
+	redis := redistest.Start(t)
+	one, here := linked(t, redis.Addr())
+	two, _ := linked(t, redis.Addr())
+	for i := range 20 {
+		room := fmt.Sprint("room", i)
+		id := at(t, here)
+		no(t, two.Topic(room).BroadcastEventContext(t.Context(), "missed"))
+		asked := wstest.Begin(func() {
+			if list, err := one.Topic(room).History(t.Context(), 10); err != nil || len(list) != 1 {
+				t.Errorf("%v (%v)", list, err)
+			}
+		})
+		st := here.StreamAt(t, after(id, room))
+		expectTold(t, st, `"missed"`)
+		st.End()
+		<-asked
+	}
+}
+
+// Who publishes right after it was the first to join is not told that again.
+func TestWhatGoesOutLateCarriesTheCursorOn(t *testing.T) {
+	redis := redistest.Start(t)
+	one, here := linked(t, redis.Addr())
+	for i := range 10 {
+		room := one.Topic(fmt.Sprint("room", i))
+		p, c := speak(t, here)
+		id := idOf(t, p)
+		no(t, room.Join(c))
+		no(t, room.BroadcastEventContext(t.Context(), "joined"))
+		for text := ""; text != `:"joined"}`; {
+			f, err := p.Next(true)
+			no(t, err)
+			if strings.HasPrefix(f.Payload, `{"id":`) {
+				id = strings.Split(f.Payload, `"`)[3]
+			}
+			_, text, _ = strings.Cut(f.Payload, `"data"`)
+		}
+		no(t, one.BroadcastEventContext(t.Context(), "next"))
+		for {
+			f, err := p.Next(true)
+			no(t, err)
+			if strings.Contains(f.Payload, `"next"`) {
+				break
+			}
+			id = strings.Split(f.Payload, `"`)[3]
+		}
+		_ = p.Close()
+		if events, _ := told(t, here.StreamAt(t, after(id, room.Name())), 1); events[0] != `"next"` {
+			t.Errorf("told %q again, at %s", events, id)
+		}
+	}
+}
+
+// idOf is the position that a client which speaks the subprotocol is told first.
+func idOf(t *testing.T, p *wstest.Peer) string {
+	t.Helper()
+	f, err := p.Next(true)
+	no(t, err)
+	return strings.Split(f.Payload, `"`)[3]
+}
+
+func TestAGapIsOneResetHoweverManyTopics(t *testing.T) {
+	wstest.Clean(t) // when the proxy has gone
+	redis := redistest.StartReal(t)
+	proxy := redistest.Proxy(t, redis.Addr())
+	kept := wskit.WithHistory(wskit.History{Messages: 1})
+	one, here := linked(t, proxy.Addr(), kept)
+	two, _ := linked(t, redis.Addr(), kept)
+	st := here.StreamAt(t, "/sse?topic=a&topic=b")
+	wstest.Receive(t, "a position", st.Events)
+	one.Count(t, 1)
+	proxy.Mute(redistest.Everything)
+	proxy.Cut()
+	for range 2 {
+		no(t, two.BroadcastEventContext(t.Context(), "lost"))
+		no(t, two.Topic("a").BroadcastEventContext(t.Context(), "lost"))
+		no(t, two.Topic("b").BroadcastEventContext(t.Context(), "lost"))
+	}
+	proxy.Mute(redistest.Nothing)
+	proxy.Cut()
+	resets := 0
+	wstest.Eventually(t, "what is published comes again", func() bool {
+		no(t, two.BroadcastEventContext(t.Context(), "now"))
+		for {
+			select {
+			case event := <-st.Events:
+				if strings.Contains(event, "reset") {
+					resets++
+				} else if strings.Contains(event, "now") {
+					return resets > 0
+				}
+			case <-time.After(50 * time.Millisecond):
+				return false
+			}
+		}
+	})
+	if resets != 1 {
+		t.Errorf("%d resets", resets)
+	}
+}

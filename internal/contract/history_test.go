@@ -458,3 +458,28 @@ func TestAClientThatTheProgramMakesGoesOnFromItsCursor(t *testing.T) {
 		p.Expect(t, "0", "1", "2")
 	}
 }
+
+// What was missed does not count against the queue, while OnConnect holds it back either.
+func TestAGreetingCutsNobodyOff(t *testing.T) {
+	var hub *wskit.Hub
+	h, srv := remembering(t, wstest.TCP, wskit.History{Messages: 300}, []wskit.ClientOption{wskit.WithSendBufSize(8)},
+		wskit.WithOnConnect(func(s wskit.Subscriber) {
+			if m := s.(wskit.Member); m.Request().URL.Query().Has("last_event_id") {
+				s.Send([]byte("hello"))
+				hub.Broadcast([]byte("during"))
+			}
+		}))
+	hub = h.Hub
+	begin := at(t, srv)
+	for i := range 100 {
+		hub.Broadcast([]byte(fmt.Sprint(i)))
+	}
+	st := srv.StreamAt(t, after(begin))
+	if got := wstest.Receive(t, "a greeting", st.Events); got != "hello" {
+		t.Fatalf("told %q", got)
+	}
+	events, _ := told(t, st, 101)
+	if events[0] != "0" || events[100] != "during" {
+		t.Errorf("told %q", events)
+	}
+}
