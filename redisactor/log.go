@@ -190,7 +190,7 @@ func (a *redisActor) confirmLogged(t *topic, again bool) {
 	case t == a.own:
 	case t.owed && h.reading != nil && h.reading.load == nil: // which was too early for this one
 		a.stopReading()
-	case t.owed && !h.torn, slices.ContainsFunc(h.order, func(p *publication) bool { return !p.delivered && p.on == 0 && p.topic == t.name }):
+	case t.owed && !h.torn, slices.ContainsFunc(h.order, func(p *publication) bool { return !p.delivered && p.early && p.topic == t.name }):
 		h.loads = append(h.loads, []string{t.name}) // what was published before the subscription does not come
 	}
 	a.proceed()

@@ -17,6 +17,7 @@ type publication struct {
 	keep  actors.History
 	tag   string
 	on    uint64 // the connection on which it has to come back; 0: none
+	early bool   // it was published before the topic's first subscription, and may not come back
 
 	since     time.Time // when its outcome was known
 	taken     actors.Position
@@ -72,6 +73,8 @@ func (a *redisActor) publishLogged(m *actors.Publish) {
 		a.settle(p)
 	case a.confirmed(t):
 		p.on = t.on
+	default:
+		p.early = !t.owed
 	}
 	a.post(job{&p.entry, a.origin(m.Topic)})
 	a.armWatch()
@@ -159,7 +162,7 @@ func (a *redisActor) answeredLogged(r result) {
 			a.settle(p)
 		case a.member == nil || h.passed(p):
 			a.deliverHere(p)
-		case !p.delivered && p.on == 0 && a.member != nil && a.confirmed(a.topicOf(p.topic)):
+		case !p.delivered && p.early && a.confirmed(a.topicOf(p.topic)):
 			h.loads = append(h.loads, []string{p.topic})
 			a.proceed()
 		case h.torn && time.Since(h.since) >= missAfter: // its position is its place, and there may be nothing else to wait for in a while

@@ -229,7 +229,7 @@ func TestThePortIsClosedBeforeTheHubDrains(t *testing.T) {
 	srv = serveHub(t, wstest.TCP, hub, none)
 	srv.Open(t) // does not answer a close frame
 	idle := srv.Ask(t, "GET", "/other")
-	wstest.Eventually(t, "it is in", func() bool { return hub.SubscriberCount() == 1 })
+	wstest.Eventually(t, "it is in, and has its actor", func() bool { return hub.SubscriberCount() == 1 && len(wstest.Children(t, hub, "ws-")) == 1 })
 	srv.stop()
 	if err := wstest.Receive(t, "OnDisconnect", dialled); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("while the hub drains the port says %v", err)
