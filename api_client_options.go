@@ -103,9 +103,17 @@ type settings struct {
 
 // at is s for a client of that hub.
 func (s *settings) at(h *Hub) *settings {
-	if s.chosen || h.up().History == nil {
+	switch {
+	case s.chosen || h.up().History == nil:
 		return s
+	case s == standard:
+		return standardAhead
 	}
+	return s.ahead()
+}
+
+// ahead is s for clients that come back for what they missed: who does not keep up is cut off.
+func (s *settings) ahead() *settings {
 	own, ws, sse := *s, *s.ws, *s.sse
 	ws.Queue.Overflow, sse.Queue.Overflow = Disconnect, Disconnect
 	own.ws, own.sse, own.chosen = &ws, &sse, true
@@ -126,6 +134,9 @@ func setting(set func(*settings)) ClientOption {
 
 // standard is what all connections without options share.
 var standard = newSettings(nil)
+
+// standardAhead is standard of hubs with history.
+var standardAhead = standard.ahead()
 
 func configure(opts []ClientOption) *settings {
 	if len(opts) == 0 {
