@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wskit/wskit"
+	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/internal/wstest"
 )
 
@@ -482,4 +483,30 @@ func TestAGreetingCutsNobodyOff(t *testing.T) {
 	if events[0] != "0" || events[100] != "during" {
 		t.Errorf("told %q", events)
 	}
+}
+
+// When very many wait for Redis already, who comes back is told to come later; who is new is let in.
+func TestTooManyThatComeBackAreToldToComeLater(t *testing.T) {
+	hub, srv := remembering(t, wstest.TCP, wskit.History{}, nil)
+	begin := at(t, srv)
+	hub.Count(t, 0)
+	book := &actors.ResolveLink(actors.System(), hub.PID()).Book
+	book.SetResuming(actors.MaxResuming)
+	st := srv.StreamAt(t, after(begin))
+	if retry := wstest.Receive(t, "when to come", st.Events); !strings.HasPrefix(retry, "[retry:") {
+		t.Errorf("told %q", retry)
+	}
+	st.Ends(t)
+	p := srv.Handshake(t, wstest.Handshake{Path: "/ws?last_event_id=" + begin})
+	if p.Answer.StatusCode != 503 || p.Answer.Header.Get("Retry-After") == "" {
+		t.Errorf("answered %v", p.Answer)
+	}
+	if err := wstest.Receive(t, "an error", srv.Refused); !errors.Is(err, wskit.ErrTooManyResumes) {
+		t.Error(err)
+	}
+	srv.Stream(t)
+	hub.Count(t, 1)
+	book.SetResuming(0)
+	srv.StreamAt(t, after(begin))
+	hub.Count(t, 2)
 }
