@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -34,58 +33,6 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 	History                              *History      // how much is kept of a topic, defaults included; nil: of none
 	Book                                 LogBook
-}
-
-// LogBook says where the log of a hub stands, by what its registry has sent out. It may be used from any goroutine.
-type LogBook struct {
-	mu       sync.Mutex
-	at       Position
-	known    uint64
-	resuming int
-}
-
-// Known is a position that all has that this hub's program was told Redis has taken, and all that came from there: what is published from
-// now on has a higher one. SetKnown is for the child that links the hub to Redis, before it tells.
-func (l *LogBook) Known() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.known
-}
-
-func (l *LogBook) SetKnown(n uint64) {
-	l.mu.Lock()
-	l.known = n
-	l.mu.Unlock()
-}
-
-// At is where the log stands: what comes before has been handed to the Outboxes of those it is for.
-func (l *LogBook) At() Position {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.at
-}
-
-// SetAt is the registry's.
-func (l *LogBook) SetAt(p Position) {
-	l.mu.Lock()
-	l.at = p
-	l.mu.Unlock()
-}
-
-// MaxResuming is how many subscribers may wait for Redis to go on from their cursor before others are told to come back later.
-const MaxResuming = 1 << 14
-
-// Resuming is how many do. SetResuming is the registry's.
-func (l *LogBook) Resuming() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.resuming
-}
-
-func (l *LogBook) SetResuming(n int) {
-	l.mu.Lock()
-	l.resuming = n
-	l.mu.Unlock()
 }
 
 // TopicLimit is how many topics one subscriber may be in.
