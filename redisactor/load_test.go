@@ -103,15 +103,16 @@ func TestALoadIsWholeWhileMessagesGoOn(t *testing.T) {
 	done := make(chan int)
 	go func() {
 		n := 0
+		pace := time.NewTicker(500 * time.Microsecond)
+		defer pace.Stop()
 		for {
 			select {
 			case <-end:
 				done <- n
 				return
-			default:
+			case <-pace.C:
 				b.publishTo([]string{"x", "y", "elsewhere", ""}[n%4], fmt.Sprint(n), nil)
 				n++
-				time.Sleep(500 * time.Microsecond)
 			}
 		}
 	}()

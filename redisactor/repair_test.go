@@ -33,6 +33,8 @@ func TestASubscriptionThatIsKilledAllTheTimeCostsNothing(t *testing.T) {
 	sent := make([][]string, 3)
 	for i, h := range hubs {
 		all.Go(func() {
+			pace := time.NewTicker(time.Millisecond)
+			defer pace.Stop()
 			for n := 0; time.Now().Before(end); n++ {
 				topic, text := topics[n%21], fmt.Sprintf("%d-%d", i, n)
 				reply := h.publishTo(topic, text, nil)
@@ -42,12 +44,14 @@ func TestASubscriptionThatIsKilledAllTheTimeCostsNothing(t *testing.T) {
 					}
 				}
 				sent[i] = append(sent[i], inTopic(topic, text))
-				time.Sleep(time.Millisecond)
+				<-pace.C
 			}
 		})
 		all.Go(func() {
+			cut := time.NewTicker(100 * time.Millisecond)
+			defer cut.Stop()
 			for time.Now().Before(end) {
-				time.Sleep(100 * time.Millisecond)
+				<-cut.C
 				proxies[i].CutSubscribers()
 			}
 		})
