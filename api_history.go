@@ -97,9 +97,9 @@ func (h *Hub) History(ctx context.Context, n int) ([]Recorded, error) {
 	return h.Everyone().History(ctx, n)
 }
 
-// History returns the last n messages to the audience, oldest first, as far as they are kept. It waits for 2 s at most. The error is
-// ErrNoHistory (the hub is not WithHistory), ErrHubStopped, ErrInvalidTopic, ErrInvalidArgument, ctx's, or says
-// that Redis could not be asked.
+// History returns the last n messages to the audience, oldest first, as far as they are kept: what this goroutine has
+// broadcast before is among them. It waits for 3 s at most, for the hub to run too. The error is ErrNoHistory (the hub is not
+// WithHistory), ErrTimeout, ErrHubStopped, ErrInvalidTopic, ErrInvalidArgument, ctx's, or says that Redis could not be asked.
 func (a Audience) History(ctx context.Context, n int) ([]Recorded, error) {
 	if err := cmp.Or(checkContext(ctx), a.check()); err != nil {
 		return nil, err

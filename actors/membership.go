@@ -9,6 +9,7 @@ import (
 // rare is what few outboxes have at a time.
 type rare struct {
 	cut      func()        // frees an actor that a write blocks
+	begun    chan struct{} // closed when it has begun; nil while nobody waits for that
 	released chan struct{} // closed when nothing is held any more; nil while nobody waits for that
 	quiet    func()        // to be called when the message that is being handled has been
 	ending   func(Reason)  // to be called when the end begins
@@ -22,6 +23,7 @@ type rare struct {
 // end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.
 func (o *Outbox) end(r Reason) {
 	o.reason = r
+	o.begin()
 	o.wake()
 	if o.link != nil && (o.enrolled || o.joined) {
 		o.link.System.Root.Send(o.link.Registry, &Left{Member{o.owner, o}})

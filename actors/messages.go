@@ -73,7 +73,8 @@ type (
 		Keep   *Keeping
 		Reply  chan<- error
 	}
-	// Recall asks a hub with History for the last messages of Topic, Last of them at most: those that are kept, with their Placement.
+	// Recall asks a hub with History for the last messages of Topic, Last of them at most: those that are kept, with their Placement. It is
+	// answered once the hub is open.
 	Recall struct {
 		Topic string
 		Last  int

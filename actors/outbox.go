@@ -32,6 +32,7 @@ type Outbox struct {
 	holding   bool
 	handling  bool // between BeginMessage and EndMessage
 	paused    bool
+	begun     bool // it was let through once, or is closed
 	joined    bool
 	running   bool // a run is scheduled or under way
 	started   bool // Start was called: no message may overtake Started
@@ -159,7 +160,31 @@ func (o *Outbox) Resume() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.paused = false
+	o.begin()
 	o.schedule()
+}
+
+// Begun is closed when frames are let through for the first time, or the outbox is closed; nil if that has been.
+func (o *Outbox) Begun() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.begun {
+		return nil
+	}
+	r := o.rarely()
+	if r.begun == nil {
+		r.begun = make(chan struct{})
+	}
+	return r.begun
+}
+
+// begin notes that it has begun. The lock is held.
+func (o *Outbox) begin() {
+	o.begun = true
+	if o.rare != nil && o.rare.begun != nil {
+		close(o.rare.begun)
+		o.rare.begun = nil
+	}
 }
 
 // Close refuses further frames for the given reason and has the actor drain and end: it posts a *Close. Only the first

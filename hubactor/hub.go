@@ -37,6 +37,8 @@ type hub struct {
 	late      *time.Timer   // finishes a stop that takes too long
 	stopping  bool
 	forgotten bool
+	opened    bool
+	recalls   []*actors.Recall // asked before it opened, behind what the gate holds
 }
 
 // notRun, from a timer of the hub's: it is in use, and should have been opened by now.
@@ -101,7 +103,7 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actors.Describe:
 		answer(m.Reply, h.link)
 	case *actors.Open:
-		h.open()
+		h.open(ctx)
 	case *actors.Forget:
 		h.forgotten = true
 		ctx.Stop(ctx.Self())
@@ -122,6 +124,10 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actors.DisconnectUser:
 		ctx.Send(h.link.Registry, m)
 	case *actors.Recall:
+		if !h.opened {
+			h.recalls = append(h.recalls, m)
+			return
+		}
 		ctx.Send(h.link.Registry, m)
 	case *actors.Topics:
 		answer(m.Reply, h.link.Roll.Topics())
@@ -205,15 +211,19 @@ func (h *hub) start(ctx actor.Context) {
 		panic(err)
 	}
 	if !h.cfg.Shut {
-		h.open()
+		h.open(ctx)
 		return
 	}
 	h.idle = time.AfterFunc(runWithin, func() { system.Root.Send(self, notRun{}) })
 }
 
-func (h *hub) open() {
+func (h *hub) open(ctx actor.Context) {
 	h.link.Gate.Open()
 	h.awake()
+	for _, m := range h.recalls {
+		ctx.Send(h.link.Registry, m)
+	}
+	h.opened, h.recalls = true, nil
 }
 
 // awake ends the wait for somebody who runs the hub.

@@ -43,9 +43,10 @@ const maxAhead = actors.DefaultSendBufSize / 2
 
 type member struct {
 	actors.Member
-	at    int      // in members
-	waits *waiting // it is to be one of these when it has what it missed; nil: it is
-	from  uint64   // what comes after that position it is sent; before, it has it from the log
+	at      int      // in members
+	waits   *waiting // it is to be one of these when it has what it missed; nil: it is
+	from    uint64   // what comes after that position it is sent; before, it has it from the log
+	arrived bool     // it writes, or was waited for
 }
 
 func registryProps(cfg Config, link *actors.Link) *actor.Props {
@@ -179,10 +180,33 @@ func (r *registry) post(f *actors.Frame, to actors.Audience) {
 // pace lets the connections' actors have their turn.
 func (r *registry) pace(ctx actor.Context) {
 	if r.fresh {
-		r.catchUp(ctx, r.link.Connections)
 		r.fresh = false
+		r.catchUp(ctx, r.link.Connections)
+		r.awaitNewcomers()
 	}
 	actors.Settle(r.ahead, r.bytes)
+}
+
+// maxArrival is how long a burst waits for those whose upgrade is about to end: they count from before it does.
+const maxArrival = 50 * time.Millisecond
+
+// awaitNewcomers lets those who came since the last time get as far as writing.
+func (r *registry) awaitNewcomers() {
+	patience := time.NewTimer(maxArrival)
+	defer patience.Stop()
+	for _, each := range r.members {
+		if each.arrived {
+			continue
+		}
+		each.arrived = true
+		if begun := each.Outbox.Begun(); begun != nil {
+			select {
+			case <-begun:
+			case <-patience.C:
+				patience.Reset(0) // it is over for all
+			}
+		}
+	}
 }
 
 // maxEvents is how many events the registry may be ahead of the listener, which has more to do for each.
