@@ -61,7 +61,7 @@ func (o *Outbox) fits(b *Batch, f *Frame) bool {
 		count, bytes = b.Count, b.Bytes
 	}
 	if o.rare != nil {
-		count, bytes = count-o.rare.replayed, bytes-o.rare.replayedBytes
+		count, bytes = count-int(o.rare.replayed), bytes-o.rare.replayedBytes
 	}
 	return count+f.Count() <= int(o.maxFrames) && (o.maxBytes == 0 || bytes+f.Len() <= o.maxBytes)
 }

@@ -11,7 +11,8 @@ import (
 // run as there are places; one whose job takes long keeps that job and loses its place to another. When many lose it at once
 // there are more places, until the queue is empty: a crowd that blocks costs the others some milliseconds, not one each.
 //
-// On a busy machine a job takes long for want of a processor; then there are more goroutines than needed, and no harm done.
+// On a busy machine a job takes long for want of a processor. More goroutines would not help it, and harm others: so time counts little
+// while that is so.
 type Elastic struct {
 	limit int // of places, while nothing blocks
 
@@ -25,6 +26,8 @@ type Elastic struct {
 	waiting []settling // in Settle
 
 	looks  uint64      // at how things go: the clock of this pool
+	due    time.Time   // when next is to come
+	last   time.Time   // when the last look was that counted
 	next   *time.Timer // of looks; nil while there is nothing to look at
 	rounds uint64      // how often next was set or stopped: one that fired too late finds another number
 }
@@ -55,6 +58,9 @@ const (
 	slowLooks  = 2   // after which a job has taken long
 	staleLooks = 20  // after which Settle does not wait for it any longer
 	lostLooks  = 100 // after which Settle does not wait for it at all
+
+	lateLook  = 2 * lookEvery  // so late comes a look for want of a processor
+	scarceFor = 10 * lookEvery // and then it does not count, if one has since then that did
 )
 
 // NewElastic makes a pool with limit places; limit < 1 means GOMAXPROCS.
@@ -224,6 +230,7 @@ func (p *Elastic) attend() {
 	case needed && p.next == nil:
 		p.rounds++
 		round := p.rounds
+		p.due = time.Now().Add(lookEvery)
 		p.next = time.AfterFunc(lookEvery, func() { p.look(round) })
 	case !needed && p.next != nil:
 		p.rounds++ // it may be on its way
@@ -241,6 +248,13 @@ func (p *Elastic) look(round uint64) {
 		return
 	}
 	p.next = nil
+	now := time.Now()
+	scarce := now.Sub(p.due) >= lateLook
+	if scarce && now.Sub(p.last) < scarceFor {
+		p.attend()
+		return
+	}
+	p.last = now
 	p.looks++
 	had := len(p.placed)
 	p.placed = slices.DeleteFunc(p.placed, func(h *hand) bool {
@@ -258,7 +272,7 @@ func (p *Elastic) look(round uint64) {
 		h.state = unlisted
 		return true
 	})
-	if lost := had - len(p.placed); p.queue.len() > 0 && 2*lost >= p.places {
+	if lost := had - len(p.placed); !scarce && p.queue.len() > 0 && 2*lost >= p.places {
 		p.places *= 2
 	}
 	p.fill()

@@ -21,6 +21,7 @@ type Link struct {
 	Gate                                 *Gate
 	Adoptions                            *Adoptions
 	Goroutines                           *Runner         // for what may block; closed when the hub has ended
+	Pools                                *Pools          // for connections
 	Life                                 context.Context // ends when the hub has ended
 	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
@@ -77,7 +78,7 @@ func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {
 	gate.Stop()
 	l := &Link{
 		Hub: pid, Listener: pid, Connections: pid, Registry: pid, System: system, Gate: gate, Goroutines: NewRunner(0, false),
-		Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout, Adoptions: new(Adoptions),
+		Life: life, Done: life.Done(), Log: slog.New(slog.DiscardHandler), Patience: DefaultChannelTimeout, Adoptions: new(Adoptions), Pools: SharedPools(),
 	}
 	l.Adoptions.End()
 	l.Roll = NewRoll(l, 0, 1)

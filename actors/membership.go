@@ -15,9 +15,10 @@ type rare struct {
 	ending   func(Reason)  // to be called when the end begins
 	closing  *Close        // what began it, if that has a code of its own
 
-	replayed, replayedBytes int  // what of the log is queued beyond the bound, or was when the queue was last empty
-	cursor                  bool // the peer keeps one
-	current                 bool // all that the log had up to where its hub's stands was queued, as far as it is for the peer
+	replayedBytes int   // of what of the log is queued beyond the bound, or was when the queue was last empty
+	replayed      int32 // that, in messages
+	cursor        bool  // the peer keeps one
+	current       bool  // all that the log had up to where its hub's stands was queued, as far as it is for the peer
 }
 
 // end begins the end: whoever counts on this outbox hears of it now, whatever its actor has yet to do. The lock is held.
@@ -62,6 +63,14 @@ func (o *Outbox) SetHome(link *Link, owner Subscriber) {
 	o.mu.Lock()
 	o.link, o.owner = link, owner
 	o.mu.Unlock()
+}
+
+// Pools is what the outbox's actor runs on.
+func (o *Outbox) Pools() *Pools {
+	if o.link == nil {
+		return SharedPools()
+	}
+	return o.link.Pools
 }
 
 // At reports whether connections is the outbox's home.

@@ -26,7 +26,8 @@ type Socket struct {
 	busy   bool          // a goroutine owns the socket
 	closed bool          // the last unit was written or is queued, or writing failed
 	given  bool          // up: nothing has moved for the write wait
-	tempo  Tempo         // of those goroutines
+	on     *Elastic      // where those goroutines run
+	tempo  Tempo         // of them
 	idle   chan struct{} // to be closed when the socket is free; nil while nobody waits
 	late   []byte        // control bytes to be written once the socket is free
 	newest []byte        // an answer that late had no room for, and that none newer has replaced
@@ -41,8 +42,8 @@ const maxLate = 1024
 
 // Attach sets what the socket writes to and how long a write may wait for the peer, and whom to tell when one that had to
 // wait is done. It is called once, before the socket is used.
-func (s *Socket) Attach(conn net.Conn, wait time.Duration, written func(error)) {
-	s.Conn, s.wait, s.written = conn, wait, written
+func (s *Socket) Attach(conn net.Conn, wait time.Duration, on *Elastic, written func(error)) {
+	s.Conn, s.wait, s.on, s.written = conn, wait, on, written
 	if s.tcp, s.tryFn = rawConn(conn), s.tryOnce; s.tcp != nil {
 		s.direct = true
 	} else {
@@ -156,7 +157,7 @@ func (s *Socket) Idle() <-chan struct{} {
 // start has a goroutine own the socket, which writes g first. The lock is held.
 func (s *Socket) start(g Gathered, isBatch bool) {
 	s.busy = true
-	s.tempo.Schedule(func() { s.finish(g, isBatch) }, s.direct)
+	s.tempo.Schedule(s.on, func() { s.finish(g, isBatch) }, s.direct)
 }
 
 // finish writes what the kernel did not take, and whatever came meanwhile.

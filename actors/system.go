@@ -32,9 +32,3 @@ func NewSystem(options ...actor.ConfigOption) *actor.ActorSystem {
 	names.LocalPIDs = one
 	return system
 }
-
-// Connections is the pool that actors run on which write without waiting for the peer, one for the process.
-var Connections = sync.OnceValue(func() *Pool { return NewPool(0) })
-
-// Streams is the pool of those that write through net/http, which may wait for the peer.
-var Streams = sync.OnceValue(func() *Elastic { return NewElastic(0) })

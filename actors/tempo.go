@@ -23,15 +23,15 @@ const (
 // LeastTurn is how many messages are written at least before a connection leaves its place on the pool of streams to others.
 const LeastTurn = 32
 
-// Schedule has the next write run; apart if it is known that it will have to wait.
-func (t *Tempo) Schedule(write func(), apart bool) {
+// Schedule has the next write run on a pool of streams; apart if it is known that it will have to wait.
+func (t *Tempo) Schedule(on *Elastic, write func(), apart bool) {
 	switch {
 	case t.lapses >= maxLapses:
 		go write()
 	case apart || t.slow > 0:
-		Streams().ScheduleApart(write)
+		on.ScheduleApart(write)
 	default:
-		Streams().Schedule(write)
+		on.Schedule(write)
 	}
 }
 
@@ -46,22 +46,5 @@ func (t *Tempo) Wrote(took time.Duration) {
 		t.slow, t.lapses = probation, 0
 	default:
 		t.slow, t.lapses = max(t.slow, 1)-1, 0
-	}
-}
-
-// Settle lets connections that keep up take and write what was posted to their outboxes: so many messages to each, and bytes of payload. It
-// waits for the pool of connections, whose actors do not block; for that of streams, where those write that may; for the first again,
-// whose actors have the next batch for the second, and so on until there can be no more. For one that does not keep up it waits
-// 20 ms, some five times, and then not again before it does.
-func Settle(messages, bytes int) {
-	turns := 1 + messages/LeastTurn + 2*bytes/maxGather // two batches in a row are more than maxGather
-	began := Streams().now()
-	Connections().Settle()
-	for range turns {
-		jobs := Streams().settleSince(began)
-		Connections().Settle()
-		if Streams().scheduled() == jobs { // what they wrote was the last there was to write
-			return
-		}
 	}
 }

@@ -11,12 +11,13 @@ import (
 // A connection whose writes may block takes one batch after another, each in a turn on both pools.
 func TestSettleWaitsForAsManyBatchesAsThereCanBe(t *testing.T) {
 	const messages, bytes = 128, 64 << 10
+	pools := actors.NewPools()
 	var batches atomic.Int32
 	var turn func(left int)
 	turn = func(left int) {
-		actors.Connections().Schedule(func() {
+		pools.Connections.Schedule(func() {
 			if left > 0 {
-				actors.Streams().Schedule(func() {
+				pools.Streams.Schedule(func() {
 					batches.Add(1)
 					turn(left - 1)
 				})
@@ -25,18 +26,19 @@ func TestSettleWaitsForAsManyBatchesAsThereCanBe(t *testing.T) {
 	}
 	const most = 8 // of 16 KB at most, any two of them more than that
 	turn(most)
-	actors.Settle(messages, bytes)
+	pools.Settle(messages, bytes)
 	equal(t, "batches taken", batches.Load(), most)
 }
 
 func TestAPeerThatTakesItsTimeAgainAndAgainIsNotWaitedFor(t *testing.T) {
 	const late = 30 * time.Millisecond
 	var tempo actors.Tempo
+	pools := actors.NewPools()
 	settle := func() time.Duration {
 		release, done := make(chan struct{}), make(chan struct{})
-		tempo.Schedule(func() { <-release; close(done) }, true)
+		tempo.Schedule(pools.Streams, func() { <-release; close(done) }, true)
 		began := time.Now()
-		actors.Settle(1, 1)
+		pools.Settle(1, 1)
 		took := time.Since(began)
 		close(release)
 		<-done

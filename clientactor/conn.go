@@ -105,7 +105,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOption
 func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, handle func(binary bool, data []byte) error) *Conn {
 	c := newConn(cfg, goroutines, handle)
 	ctx, cut := context.WithCancel(context.Background())
-	c.lent = &lent{ws: ws, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: c.ponged}
+	c.lent = &lent{ws: ws, box: c.box, ctx: ctx, cut: cut, wait: cfg.WriteWait, written: c.wrote, ponged: c.ponged}
 	if c.agree(ws.Subprotocol()) {
 		c.lent.envelop = true
 		c.box.EncodeWith(enveloped)

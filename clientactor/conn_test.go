@@ -55,7 +55,7 @@ func spawnTelling(c *clientactor.Conn, told *wstest.List[any]) *actor.PID {
 		case *actors.Failed, *actors.Oversized, *actors.Overflowed:
 			told.Add(m)
 		case *actor.Started:
-			pids <- ctx.Spawn(actor.PropsFromProducer(c.Actor, actor.WithDispatcher(actors.Connections()),
+			pids <- ctx.Spawn(actor.PropsFromProducer(c.Actor, actor.WithDispatcher(actors.SharedPools().Connections),
 				actor.WithMailbox(func() actor.Mailbox { return c.Outbox() })))
 		case *actor.Terminated:
 			ctx.Poison(ctx.Self()) // behind what the child has told: Terminated overtakes that

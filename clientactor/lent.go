@@ -18,6 +18,7 @@ import (
 // library and from what is read; what the kernel may hold meanwhile gets the time that a reader of leastRate takes for it.
 type lent struct {
 	ws      *websocket.Conn
+	box     *actors.Outbox
 	ctx     context.Context // ends when the connection is to be cut
 	cut     context.CancelFunc
 	wait    time.Duration
@@ -62,7 +63,7 @@ const maxTurn = actors.LeastTurn
 
 func (l *lent) writeSome(frames []*actors.Frame) {
 	now := min(len(frames), maxTurn)
-	run := func(fn func()) { l.tempo.Schedule(fn, false) }
+	run := func(fn func()) { l.tempo.Schedule(l.box.Pools().Streams, fn, false) }
 	l.own(run, func() error { return l.send(frames[:now]) }, func(err error) {
 		if err == nil && now < len(frames) {
 			l.writeSome(frames[now:])

@@ -17,11 +17,11 @@ type wire struct {
 }
 
 // attach is called once, before the wire is used.
-func (w *wire) attach(conn net.Conn, wait time.Duration, written func(error)) {
+func (w *wire) attach(conn net.Conn, wait time.Duration, on *actors.Elastic, written func(error)) {
 	if w.encode == nil {
 		w.encode = (*actors.Frame).WebSocket
 	}
-	w.Attach(conn, wait, written)
+	w.Attach(conn, wait, on, written)
 	w.fill = w.tryFill
 }
 

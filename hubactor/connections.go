@@ -48,7 +48,7 @@ func connectionsProps(link *actors.Link) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
 		c := &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}, orders: newOrders(link)}
 		c.props = actor.PropsFromProducer(func() actor.Actor { return c.next.Actor },
-			actor.WithDispatcher(actors.Connections()), actor.WithMailbox(func() actor.Mailbox { return c.next.Outbox }))
+			actor.WithDispatcher(link.Pools.Connections), actor.WithMailbox(func() actor.Mailbox { return c.next.Outbox }))
 		return c
 	}, actor.WithDispatcher(link.Goroutines))
 }

@@ -23,7 +23,6 @@ func (h *hub) occupy() (release func()) {
 // bubble is synctest.Test for tests with hubs.
 func bubble(t *testing.T, test func(t *testing.T)) {
 	actors.System() // not in the bubble: the process keeps them
-	actors.Connections()
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Second) }) // the last: a dead letter leaves a goroutine for a moment
 		test(t)

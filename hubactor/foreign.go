@@ -28,9 +28,12 @@ type foreign struct {
 
 // turns is the dispatcher of a foreign subscriber's mailbox: user code may block, so it runs where connections write that may, and
 // is waited for in a flood like them while it keeps up.
-type turns struct{ actors.Tempo }
+type turns struct {
+	actors.Tempo
+	on *actors.Elastic
+}
 
-func (t *turns) Schedule(fn func()) { t.Tempo.Schedule(fn, false) }
+func (t *turns) Schedule(fn func()) { t.Tempo.Schedule(t.on, fn, false) }
 
 // share is how long a turn took, of so many messages that took that long. A batch may be all that the queue holds, and quick ones take
 // long together.
@@ -39,10 +42,10 @@ func share(took time.Duration, messages int) time.Duration {
 }
 
 // Throughput is how many batches are handed over before others have their turn.
-func (*turns) Throughput() int { return actors.Streams().Throughput() }
+func (*turns) Throughput() int { return (*actors.Elastic)(nil).Throughput() }
 
 func newForeign(link *actors.Link, sub actors.Subscriber, box *actors.Outbox) *actors.Adopt {
-	f := &foreign{link: link, sub: sub, box: box}
+	f := &foreign{link: link, sub: sub, box: box, turns: turns{on: link.Pools.Streams}}
 	box.RunOn(&f.turns)
 	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: f, Refuse: f.refuse}
 }

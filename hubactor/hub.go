@@ -183,6 +183,7 @@ func (h *hub) start(ctx actor.Context) {
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
 		Adoptions:  new(actors.Adoptions),
 		Goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
+		Pools:      actors.NewPools(),
 		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,

@@ -13,8 +13,14 @@ import (
 // A flood of broadcasts fills no queue of a connection that takes what it is handed: the registry is much faster than the
 // connections' actors, and waits for them.
 func TestAFloodOfBroadcastsDoesNotOverrunConnectionsThatKeepUp(t *testing.T) {
-	t.Run("on the pool of connections", func(t *testing.T) { flood(t, spawn(t, hubactor.Config{}), actors.Connections(), 10_000) })
-	t.Run("on that of streams", func(t *testing.T) { flood(t, spawn(t, hubactor.Config{}), actors.Streams(), 10_000) })
+	t.Run("on the pool of connections", func(t *testing.T) {
+		h := spawn(t, hubactor.Config{})
+		flood(t, h, h.link.Pools.Connections, 10_000)
+	})
+	t.Run("on that of streams", func(t *testing.T) {
+		h := spawn(t, hubactor.Config{})
+		flood(t, h, h.link.Pools.Streams, 10_000)
+	})
 }
 
 func TestAFloodWaitsForConnectionsWhoseActorsAreStillToBeSpawned(t *testing.T) {
@@ -26,7 +32,7 @@ func TestAFloodWaitsForConnectionsWhoseActorsAreStillToBeSpawned(t *testing.T) {
 	busy := make(chan []actors.Member) // keeps connections until somebody takes the answer
 	h.system.Root.Send(h.link.Connections, &actors.Members{Reply: busy})
 	time.AfterFunc(100*time.Millisecond, func() { <-busy })
-	flood(t, h, actors.Connections(), 2000)
+	flood(t, h, h.link.Pools.Connections, 2000)
 }
 
 // flood registers connections and broadcasts to them as fast as the hub takes it, which is to cost them no message.

@@ -184,7 +184,7 @@ func (r *registry) pace(ctx actor.Context) {
 		r.catchUp(ctx, r.link.Connections)
 		r.awaitNewcomers()
 	}
-	actors.Settle(r.ahead, r.bytes)
+	r.link.Pools.Settle(r.ahead, r.bytes)
 }
 
 // maxArrival is how long a burst waits for those whose upgrade is about to end: they count from before it does.

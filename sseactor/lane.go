@@ -11,8 +11,9 @@ import (
 // apart from the others, so that it does not cost them a place again and again. On a connection that was taken over nothing
 // blocks.
 type lane struct {
-	direct atomic.Bool  // it writes to a connection that was taken over
-	slow   atomic.Int32 // how many quick writes it takes to come back to the pool
+	box    *actors.Outbox // of the stream
+	direct atomic.Bool    // it writes to a connection that was taken over
+	slow   atomic.Int32   // how many quick writes it takes to come back to the pool
 }
 
 const (
@@ -21,17 +22,17 @@ const (
 )
 
 // Throughput implements actor.Dispatcher.
-func (l *lane) Throughput() int { return actors.Streams().Throughput() }
+func (*lane) Throughput() int { return (*actors.Elastic)(nil).Throughput() }
 
 // Schedule implements actor.Dispatcher.
 func (l *lane) Schedule(fn func()) {
 	switch l.choose() {
 	case onConnections:
-		actors.Connections().Schedule(fn)
+		l.box.Pools().Connections.Schedule(fn)
 	case apart:
-		actors.Streams().ScheduleApart(fn)
+		l.box.Pools().Streams.ScheduleApart(fn)
 	default:
-		actors.Streams().Schedule(fn)
+		l.box.Pools().Streams.Schedule(fn)
 	}
 }
 

@@ -108,7 +108,7 @@ func open(ctx context.Context, w *response) (*sseactor.Stream, <-chan error) {
 
 // props makes the stream's actor as connections does.
 func props(s *sseactor.Stream) *actor.Props {
-	return actor.PropsFromProducer(s.Actor, actor.WithDispatcher(actors.Connections()),
+	return actor.PropsFromProducer(s.Actor, actor.WithDispatcher(actors.SharedPools().Connections),
 		actor.WithMailbox(func() actor.Mailbox { return s.Outbox() }))
 }
 
@@ -307,7 +307,7 @@ func TestTheHandlerDoesNotReturnWhileTheResponseIsWritten(t *testing.T) {
 	for !s.Outbox().Drained() {
 		runtime.Gosched()
 	}
-	actors.Streams().Settle()
+	actors.SharedPools().Streams.Settle()
 	if w.late.Load() {
 		t.Error("the ResponseWriter was used after the handler had returned")
 	}

@@ -52,9 +52,10 @@ func TestALargeBroadcastIsEncodedAtTheCostOfItsHub(t *testing.T) {
 			hub.Register(probe)
 			hub.Broadcast([]byte("everybody is there"))
 			wstest.Eventually(t, "the first broadcast", func() bool { return probe.Len() == 1 })
-			actors.Connections().Settle()
+			pools := actors.ResolveLink(actors.System(), hub.PID()).Pools
+			pools.Connections.Settle()
 
-			release := occupy(t)
+			release := occupy(t, pools)
 			f := actors.NewFrame(large)
 			actors.System().Root.Send(hub.PID(), &actors.Broadcast{Frame: f})
 			wstest.Eventually(t, "the large broadcast", func() bool { return probe.Len() == 2 })
@@ -71,10 +72,10 @@ func TestALargeBroadcastIsEncodedAtTheCostOfItsHub(t *testing.T) {
 }
 
 // occupy keeps every goroutine of the connections' pool until release.
-func occupy(t *testing.T) (release func()) {
+func occupy(t *testing.T, pools *actors.Pools) (release func()) {
 	hold, held := make(chan struct{}), make(chan struct{}, 1)
 	for range runtime.GOMAXPROCS(0) {
-		actors.Connections().Schedule(func() {
+		pools.Connections.Schedule(func() {
 			held <- struct{}{}
 			<-hold
 		})
@@ -91,7 +92,7 @@ func TestALargeMessageForOneClientIsCompressedByItsSender(t *testing.T) {
 	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Accept: &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover}})
 	b, c := srv.Browser(t, func(o *websocket.DialOptions) { o.CompressionMode = websocket.CompressionContextTakeover })
 	large := strings.Repeat(event(1), 1000)
-	release := occupy(t)
+	release := occupy(t, actors.ResolveLink(actors.System(), hub.PID()).Pools)
 	f := actors.NewFrame([]byte(large))
 	if err := c.Outbox().Send(f); err != nil {
 		t.Fatal(err)
