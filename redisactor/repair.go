@@ -179,9 +179,8 @@ func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names [
 		}
 		list, next := make([]*record, 0, len(s.Val())), uint64(0)
 		for _, m := range s.Val() {
-			header, _ := m.Values["h"].(string)
-			payload, _ := m.Values["d"].(string)
-			if r, ok := parseHeader(header, payload); !ok {
+			text, _ := m.Values["m"].(string)
+			if r, ok := parseEntry(text); !ok {
 				g.broken = true
 			} else if r.at.Epoch == epoch && r.at.N <= g.at.N {
 				list = append(list, r)

@@ -304,12 +304,11 @@ func TestAHoleBetweenMessagesIsRepaired(t *testing.T) {
 	told(t, a.publishTo("x", "2", nil))
 	epoch := client.HGet(ctx, "{wskit:silent}", "e").Val()
 	for n := 3; n <= 4; n++ { // only of the second one the hub is told
-		header := fmt.Sprintf("%s %d %d %d 10 1000 10000 other - ", epoch, n, n-1, time.Now().UnixMilli())
-		header = strings.TrimSuffix(header, " ")
+		record := fmt.Sprintf("%s %d %d %d 10 1000 10000 %d other - 1\n%d", epoch, n, n-1, time.Now().UnixMilli(), n, n)
 		client.HSet(ctx, "{wskit:silent}", "n", n)
-		client.XAdd(ctx, &redis.XAddArgs{Stream: "{wskit:silent}:t::x", ID: fmt.Sprintf("%d-0", n), Values: []any{"h", header, "c", "0", "d", fmt.Sprint(n)}})
+		client.XAdd(ctx, &redis.XAddArgs{Stream: "{wskit:silent}:t::x", ID: fmt.Sprintf("%d-0", n), Values: []any{"m", record}})
 		if n == 4 {
-			client.Publish(ctx, "silent:x", "\x00wskit1 "+header+"\n4")
+			client.Publish(ctx, "silent:x", "\x00wskit1 "+record)
 		}
 	}
 	a.gets(2*time.Second, "[x] 1", "[x] 2", "[x] 3", "[x] 4")
@@ -409,4 +408,53 @@ func TestConnectionsThatAreCutUnderLoadCostAHubWithHistoryNothing(t *testing.T) 
 		}
 	}
 	t.Logf("%d of %d without a position", len(unplaced), len(sent))
+}
+
+// What is published together is one PUBLISH for each topic in a row. Where that is refused nothing of it is kept, and nothing of the
+// others is lost.
+func TestWhatIsPublishedTogetherIsRefusedTogether(t *testing.T) {
+	ctx, srv := context.Background(), redistest.StartReal(t)
+	a := newHub(t, user(t, srv, srv.Addr(), "~*", "+@all", "resetchannels", "&pair", "&pair:yes"), "pair", keeping(100))
+	b := newHub(t, srv.Client(t), "pair", keeping(100))
+	for _, h := range []*hub{a, b} {
+		h.enter("yes")
+		h.follow()
+	}
+	const each = 50
+	var taken, refused []<-chan error
+	var want []string
+	for i := range each {
+		text := fmt.Sprint(i)
+		if topic := []string{"yes", "no", "yes", "yes", "no", "no", ""}[i%7]; topic == "no" {
+			refused = append(refused, a.publishTo(topic, text, nil))
+		} else {
+			taken = append(taken, a.publishTo(topic, text, nil))
+			want = append(want, text)
+			if topic != "" {
+				want[len(want)-1] = "[" + topic + "] " + text
+			}
+		}
+	}
+	for _, r := range taken {
+		told(t, r)
+	}
+	for _, r := range refused {
+		if err := within(t, 2500*time.Millisecond, r, "an answer"); err == nil {
+			t.Error("a channel that is refused was published to")
+		}
+	}
+	b.gets(2*time.Second, want...)
+	const stream = "{wskit:pair}:t::no"
+	if n := srv.Client(t).XLen(ctx, stream).Val(); n != 0 {
+		t.Errorf("%d messages are kept that nobody got", n)
+	}
+	if err := srv.Client(t).Do(ctx, "ACL", "SETUSER", "app", "allchannels").Err(); err != nil {
+		t.Fatal(err)
+	}
+	told(t, a.publishTo("no", "after all", nil))
+	entries := srv.Client(t).XRange(ctx, stream, "-", "+").Val()
+	if len(entries) != 1 || strings.Fields(entries[0].Values["m"].(string))[2] != "0" {
+		t.Errorf("it has %v", entries)
+	}
+	b.grows()
 }

@@ -21,12 +21,12 @@ import (
 // KEYS[1] is the hub's meta, a hash: e the epoch, n the last position, r the run id of the server that gave it, c where the log stood when,
 // newest first, for as long as a stream may live. The others are streams and keys of idempotency, as the messages refer to them.
 // ARGV: an epoch in case a new one is needed, how long a key of idempotency lives, how long a stream lives at least (both in ms); then for
-// each message its stream and key by number (0: no key), channel, History as in the header, tag and flags likewise, and payload.
+// each message three: its stream and key by number (0: no key), which a channel and History as in the header follow, or nothing if all that
+// is as before; the end of its header; and its payload.
 //
 // What Redis is given are texts: to make one of a number is most of what a message costs there.
 //
-// It returns lines, as one text: the epoch, and for each message two of them: "o" and its position, "d" and that of the one with the same key,
-// "e" and an error.
+// It returns lines, as one text: the epoch, and for each message its position; "d" and that of the one with the same key; or "e" and an error.
 // The first write is the one that fails if nothing can be written; then nothing has happened. After that nothing raises an error.
 const publishScript = `
 local function text(n) return string.format('%d', n) end
@@ -48,33 +48,58 @@ if not newest or now - newest >= span / 8 then
 end
 redis.call('HSET', KEYS[1], 'e', epoch, 'n', text(n), 'r', run, 'c', marks)
 local out, last, sizes, ages, longest = {epoch}, {}, {}, {}, span
-local before, behind = epoch .. ' ', ' ' .. text(now) .. ' '
-local bounds, messages, bytes, age, most
+local before = epoch .. ' '
 local limits = {}
 local function trim(key) redis.pcall('XTRIM', key, 'MAXLEN', limits[key]) end
-for i = 4, #ARGV, 6 do
-  local key, once, payload = KEYS[tonumber(ARGV[i])], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 5]
-  if ARGV[i + 3] ~= bounds then
-    bounds = ARGV[i + 3]
+
+-- The messages in a row of one channel are published together. If that fails they have not been.
+local key, once, channel, bounds, messages, bytes, age, most, middle
+local group, size, first, origin, sum = {}, 0, 0, nil, nil
+local function flush()
+  if #group == 0 then return end
+  local r = redis.pcall('PUBLISH', channel, '\0wskit1 ' .. table.concat(group))
+  local fault = type(r) == 'table' and r.err
+  if fault then
+    for i = first, first + #group - 1 do
+      redis.pcall('XDEL', key, out[i])
+      out[i] = 'e ' .. fault
+    end
+    last[key], sizes[key] = origin, sum
+  end
+  group, size = {}, 0
+  return fault
+end
+
+local place, i, ends = 1, 4, #ARGV
+while i <= ends do
+  local of = ARGV[i]
+  if of ~= '' then
+    flush()
+    local k, o = string.match(of, '^(%d+) (%d+)$')
+    key, once, channel, bounds = KEYS[tonumber(k)], KEYS[tonumber(o)], ARGV[i + 1], ARGV[i + 2]
     most, bytes, age = string.match(bounds, '^(%d+) (%d+) (%d+)$')
     messages, bytes, age = tonumber(most), tonumber(bytes), tonumber(age)
     if messages == 0 then most = '1' end
+    middle = ' ' .. text(now) .. ' ' .. bounds .. ' '
+    i = i + 2
   end
+  local tail, payload = ARGV[i + 1], ARGV[i + 2]
+  place, i = place + 1, i + 3
   local fault, twin
   if not last[key] then
     local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', '1')
     if r.err then
       fault = r.err
     else
-      local p, size = '0', 0
+      local p, had = '0', nil
       if r[1] then
         p = string.match(r[1][1], '^%d+')
         if tonumber(p) > n then n = tonumber(p) end
-        local f = r[1][2]
-        size = tonumber(f[4]) or 0
-        if string.match(f[2] or '', '^%S+') ~= epoch then p = '0' end
+        local by
+        by, had = string.match(r[1][2][2] or '', '^(%S+) %d+ %d+ %d+ %d+ %d+ %d+ (%d+) ')
+        if by ~= epoch then p = '0' end
       end
-      last[key], sizes[key] = p, size
+      last[key], sizes[key] = p, tonumber(had) or 0
     end
   end
   if once and not fault then
@@ -86,49 +111,44 @@ for i = 4, #ARGV, 6 do
       fault = r.err
     end
   end
-  local at
-  if not fault and not twin then
+  if twin then
+    out[place] = 'd ' .. twin
+  elseif not fault then
     n = n + 1
-    at = text(n)
-    local header = before .. at .. ' ' .. last[key] .. behind .. bounds .. ' ' .. ARGV[i + 4]
+    local at, before_it, had = text(n), last[key], sizes[key]
+    local has = messages > 0 and had + #payload or had
+    local whole = before .. at .. ' ' .. before_it .. middle .. has .. tail .. payload
     if limits[key] and limits[key] ~= most then trim(key) end
-    local kept = messages > 0 and payload or ''
-    local size = sizes[key] + #kept
-    local r = redis.pcall('XADD', key, at .. '-0', 'h', header, 'c', text(size), 'd', kept)
+    local r = redis.pcall('XADD', key, at, 'm', messages > 0 and whole or string.sub(whole, 1, -1 - #payload))
     if type(r) == 'table' and r.err then
       fault = r.err
     else
-      r = redis.pcall('PUBLISH', ARGV[i + 2], '\0wskit1 ' .. header .. '\n' .. payload)
-      if type(r) == 'table' and r.err then
-        fault = r.err
-        redis.pcall('XDEL', key, at .. '-0')
-      end
-    end
-    if fault then
-      if once then redis.pcall('DEL', once) end
-    else
-      last[key], sizes[key], ages[key] = at, size, age > span and age or span
+      if #group == 0 then first, origin, sum = place, before_it, had end
+      group[place - first + 1], size = whole, size + #whole
+      out[place], last[key], sizes[key] = at, at, has
+      ages[key], limits[key] = age > span and age or span, most
       if age > longest then longest = age end
-      limits[key] = most
-      if #kept * messages > bytes then
+      local full = messages > 0 and #payload * messages > bytes
+      if once or full or size > 32768 then fault = flush() end
+      if full and not fault then
         trim(key)
         for _ = 2, messages do
           local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', '1')
-          local f = r[1] and r[1][2]
-          if not f or r[1][1] == at .. '-0' or size - (tonumber(f[4]) or 0) + #(f[6] or '') <= bytes then break end
+          if not r[1] or r[1][1] == at .. '-0' then break end
+          local upto, flags, len = string.match(r[1][2][2] or '', '^%S+ %d+ %d+ %d+ %d+ %d+ %d+ (%d+) %S+ (%S+) (%d+)\n')
+          if not string.find(flags or 'n', 'n') and has - tonumber(upto) + tonumber(len) <= bytes then break end
           redis.pcall('XDEL', key, r[1][1])
         end
       end
     end
+    if fault and once then redis.pcall('DEL', once) end
   end
   if fault then
-    out[#out + 1], out[#out + 2] = 'e', fault
-  elseif twin then
-    out[#out + 1], out[#out + 2] = 'd', twin
-  else
-    out[#out + 1], out[#out + 2] = 'o', at
+    flush()
+    out[place] = 'e ' .. fault
   end
 end
+flush()
 redis.pcall('HSET', KEYS[1], 'n', text(n))
 for key, age in pairs(ages) do
   trim(key)
@@ -184,29 +204,27 @@ func newCall(h *history, list []*publication) *script {
 		}
 		return n
 	}
-	at := make([]struct{ stream, once int }, len(list))
+	of := make([]string, len(list)) // "": as the one before
 	for i, p := range list {
-		if i > 0 && p.topic == list[i-1].topic {
-			at[i].stream = at[i-1].stream
-		} else {
-			at[i].stream = number(h.stream(p.topic))
+		if i > 0 && p.key == "" && list[i-1].key == "" && p.topic == list[i-1].topic && p.keep == list[i-1].keep {
+			continue
 		}
+		once := 0
 		if p.key != "" {
-			at[i].once = number(h.once(p.key))
+			once = number(h.once(p.key))
 		}
+		of[i] = strconv.Itoa(number(h.stream(p.topic))) + " " + strconv.Itoa(once)
 	}
-	args := make([]any, 2, 6+len(names)+6*len(list))
+	args := make([]any, 2, 6+len(names)+3*len(list))
 	args = append(append(args, len(names)), names...)
 	args = append(args, actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
-	var channel, bounds any
 	for i, p := range list {
-		if i == 0 || p.topic != list[i-1].topic {
-			channel = topicChannel(h.channel, p.topic)
+		args = append(args, of[i])
+		if of[i] != "" {
+			args = append(args, topicChannel(h.channel, p.topic), boundsOf(p.keep))
 		}
-		if i == 0 || p.keep != list[i-1].keep {
-			bounds = boundsOf(p.keep)
-		}
-		args = append(args, at[i].stream, at[i].once, channel, bounds, p.tag+" "+flags(p.frame.Binary(), p.keep.Messages == 0), p.frame.Payload())
+		tail := " " + p.tag + " " + flags(p.frame.Binary(), p.keep.Messages == 0) + " " + strconv.Itoa(p.frame.Len()) + "\n"
+		args = append(args, tail, p.frame.Payload())
 	}
 	return &script{list: list, args: args}
 }
@@ -233,24 +251,21 @@ var errReply = errors.New("wskit: redis answered a script with what it does not 
 func (s *script) read(v any) error {
 	text, _ := v.(string)
 	lines := strings.Split(text, "\n")
-	if len(lines) != 1+2*len(s.list) {
+	if len(lines) != 1+len(s.list) {
 		return errReply
 	}
 	first, known := actors.ParsePosition(lines[0] + ".0")
 	reply := make([]taken, len(s.list))
-	for i := range reply {
-		kind, text, ok := lines[1+2*i], lines[2+2*i], true
-		switch kind {
-		case "o":
-			n, err := strconv.ParseUint(text, 10, 64)
-			reply[i].at.Epoch, reply[i].at.N, ok = first.Epoch, n, known && err == nil
-		case "d":
-			reply[i].at, ok = actors.ParsePosition(text)
-			reply[i].twin = true
-		case "e":
-			reply[i].err = refusedError(text)
-		default:
-			ok = false
+	for i, line := range lines[1:] {
+		r, ok := &reply[i], true
+		if text, twin := strings.CutPrefix(line, "d "); twin {
+			r.at, ok = actors.ParsePosition(text)
+			r.twin = true
+		} else if text, failed := strings.CutPrefix(line, "e "); failed {
+			r.err = refusedError(text)
+		} else {
+			n, err := strconv.ParseUint(line, 10, 64)
+			r.at.Epoch, r.at.N, ok = first.Epoch, n, known && err == nil
 		}
 		if !ok {
 			return errReply

@@ -329,17 +329,29 @@ func (s *session) settle(q *question, reply any, err error) bool {
 
 // deliver hands m to those who listen.
 func (s *session) deliver(m *redis.Message, ponged uint64) {
-	var r *received
+	var list []*received
 	for _, to := range s.link.listeners(m.Channel) {
 		if to.epoch.Load() != s.epoch || to.from.Load() > ponged {
 			continue
 		}
-		if r == nil {
-			r = &received{payload: m.Payload}
-			if isRecord(m.Payload) {
-				r.record, _ = parseRecord(m.Payload)
-			}
+		if list == nil {
+			list = receive(m.Payload)
 		}
-		to.take(&message{to, s.epoch, r})
+		for _, r := range list {
+			to.take(&message{to, s.epoch, r})
+		}
 	}
+}
+
+// receive is what was published with one PUBLISH.
+func receive(payload string) []*received {
+	records, ok := parseRecords(payload)
+	if !ok {
+		return []*received{{payload: payload}}
+	}
+	list := make([]*received, len(records))
+	for i, r := range records {
+		list[i] = &received{payload: r.payload, record: r}
+	}
+	return list
 }
