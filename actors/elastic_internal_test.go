@@ -14,6 +14,7 @@ func TestTimeCountsLittleWhileProcessorsAreScarce(t *testing.T) {
 		p.Schedule(func() { <-hold })
 		const looks = 100
 		for range looks {
+			synctest.Wait() // whose turn it was has looked
 			p.mu.Lock()
 			p.due = p.due.Add(-lateLook)
 			p.mu.Unlock()
