@@ -101,7 +101,10 @@ type (
 	Forget struct{}
 	// Count asks for the number of members.
 	Count struct{ Reply chan<- int }
-	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. A Timeout shortens the hub's own.
+	// Unready has the hub say that it is not ready any more, since it is to be shut down soon (Link.Ready). Nothing else changes.
+	Unready struct{}
+	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. A Timeout shortens the hub's own, and a later
+	// Shutdown may shorten it further. Stop, Poison and the end of its parent drain it too, at once, without a spread.
 	Shutdown struct{ Timeout time.Duration }
 	// Describe asks for the hub's Link.
 	Describe struct{ Reply chan<- *Link }

@@ -103,6 +103,8 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.armSweep(ctx)
 	case *actors.DisconnectUser: // what was broadcast before has gone out
 		ctx.Send(r.link.Connections, m)
+	case *spread, turnsDue: // likewise
+		ctx.Send(r.link.Connections, m)
 	case *actors.Drain:
 		r.removeAll(ctx, m.Deadline)
 		m.Done <- struct{}{}
@@ -377,7 +379,7 @@ func (r *registry) removeAll(ctx actor.Context, deadline time.Time) {
 	}
 	for len(r.members) > 0 {
 		m := r.members[len(r.members)-1].Member
-		m.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: deadline})
+		m.Outbox.Close(&actors.Close{Reason: r.cfg.farewell(), Deadline: deadline})
 		r.remove(ctx, m)
 	}
 }
