@@ -1,6 +1,7 @@
 package contract_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func TestConnectionsEndWhenTheyHaveLastedAsLongAsTheyMay(t *testing.T) {
 func TestWhoComesBackMayLastAsLongAgain(t *testing.T) {
 	const d = 100 * time.Millisecond
 	hub, _ := wstest.Embed(t, hubactor.Config{MaxAge: d})
-	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{Block: true})
 	for range 3 {
 		came := time.Now()
 		b := srv.Open(t)
@@ -54,8 +55,24 @@ func TestWhoComesBackMayLastAsLongAgain(t *testing.T) {
 		if age := time.Since(came); age < d {
 			t.Error("it lasted", age)
 		}
+		no(t, wstest.Receive(t, "ServeWS returns", srv.Served))
 		hub.Count(t, 0)
 	}
+}
+
+// Over whatever it runs, a stream gets what was sent before, is told when to come back, and ends in good order.
+func TestAStreamIsToldWhenToComeBackBeforeItEnds(t *testing.T) {
+	streaming(t, func(t *testing.T, kind wstest.Kind, opts ...wskit.HubOption) {
+		hub := wstest.Run(t, append(opts, wskit.WithMaxAge(300*time.Millisecond, 0), wskit.WithOnConnect(func(s wskit.Subscriber) { s.Send([]byte("1")) }))...)
+		srv := wstest.Serve(t, hub.Hub, wstest.Serving{Kind: kind})
+		st := srv.Stream(t)
+		st.Expect(t, "1")
+		if event := wstest.Receive(t, "retry", st.Events); !strings.HasPrefix(event, "[retry:") {
+			t.Error(event)
+		}
+		st.Ends(t)
+		no(t, wstest.Receive(t, "AcceptSSE returns", srv.Streamed))
+	})
 }
 
 // Who leaves before costs nothing later, and ends as it did.

@@ -265,15 +265,29 @@ func TestAShutdownWithLessTimeBringsTheRestForward(t *testing.T) {
 	wstest.Receive(t, "the first Shutdown returns", first)
 }
 
+// stalled has n WebSockets come that do not read, and returns how to have them go.
+func stalled(t *testing.T, hub *wstest.Hub, srv *wstest.Server, n int) (leave func()) {
+	t.Helper()
+	var peers []*wstest.Peer
+	for range n {
+		p := srv.Handshake(t, wstest.Handshake{RecvBuffer: narrow})
+		p.Upgraded(t)
+		peers = append(peers, p)
+	}
+	hub.Count(t, n)
+	return func() {
+		for _, p := range peers {
+			_ = p.Close()
+		}
+	}
+}
+
 // "A peer that does not answer delays nobody's turn."
 func TestAPeerThatDoesNotAnswerDelaysNobodysTurn(t *testing.T) {
 	const n = 16
-	hub := wstest.Run(t, wskit.WithDrainSpread(200*time.Millisecond), wskit.WithDrainTimeout(3*time.Second))
+	hub := wstest.Run(t, wskit.WithDrainSpread(200*time.Millisecond), wskit.WithDrainTimeout(20*time.Second))
 	srv := wstest.Serve(t, hub.Hub, wstest.Serving{SendBuffer: narrow})
-	for range 4 {
-		srv.Handshake(t, wstest.Handshake{RecvBuffer: narrow}).Upgraded(t)
-	}
-	hub.Count(t, 4)
+	stalled := stalled(t, hub, srv, 4)
 	var clients leavers
 	clients.come(t, hub, srv, n)
 	for range 100 {
@@ -286,6 +300,28 @@ func TestAPeerThatDoesNotAnswerDelaysNobodysTurn(t *testing.T) {
 		t.Error("the hub has ended before those who do not answer were given up")
 	default:
 	}
+	stalled()
+	wstest.Receive(t, "Run returns", hub.Done)
+}
+
+// "Nobody has missed a message when told": what the hub accepted before goes out first, however far behind its registry is.
+func TestWhatWasBroadcastBeforeATurnGoesOutFirst(t *testing.T) {
+	const n, messages = 8, 250
+	hub := wstest.Run(t, wskit.WithDrainSpread(time.Millisecond), wskit.WithDrainTimeout(20*time.Second))
+	srv := wstest.Serve(t, hub.Hub, wstest.Serving{SendBuffer: narrow})
+	stalled := stalled(t, hub, srv, 16) // they hold the registry up
+	var clients leavers
+	clients.come(t, hub, srv, n)
+	for range messages {
+		hub.Broadcast([]byte(strings.Repeat("x", 10<<10)))
+	}
+	hub.Stop()
+	for _, c := range clients.expect(t, n, restart) {
+		if len(c.heard) != messages {
+			t.Errorf("client %d heard %d of %d", c.number, len(c.heard), messages)
+		}
+	}
+	stalled()
 	wstest.Receive(t, "Run returns", hub.Done)
 }
 
@@ -326,7 +362,8 @@ func TestAHubThatNeverRanSpreadsItsDrainToo(t *testing.T) {
 // What crashes meanwhile comes back, and nobody's turn is lost.
 func TestASpreadSurvivesCrashes(t *testing.T) {
 	const n, window = 20, 400 * time.Millisecond
-	hub := wstest.Run(t, wskit.WithDrainSpread(window), wskit.WithDrainTimeout(20*time.Second))
+	hub := wstest.Run(t, wskit.WithDrainSpread(window), wskit.WithDrainTimeout(20*time.Second),
+		wskit.WithOnDisconnect(func(wskit.Subscriber) { panic("test") }))
 	srv := wstest.Serve(t, hub.Hub, wstest.Serving{})
 	var clients leavers
 	clients.come(t, hub, srv, n)
