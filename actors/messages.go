@@ -168,6 +168,7 @@ func (k *Keeping) Of(others History) History {
 
 func (*Register) Op() Op   { return OpRegister }
 func (*Unregister) Op() Op { return OpUnregister }
+func (*Dismiss) Op() Op    { return OpUnregister }
 func (*Join) Op() Op       { return OpJoin }
 func (*Leave) Op() Op      { return OpLeave }
 func (*Logged) Op() Op     { return OpBroadcast }
@@ -202,6 +203,12 @@ type Member struct {
 
 // To the registry, from an Outbox that was closed: its end has begun.
 type Left struct{ Member }
+
+// To the registry, from connections, by way of the Gate: begin the end of who has that Outbox. What was admitted before goes out first.
+type Dismiss struct {
+	Outbox *Outbox
+	Reason Reason
+}
 
 // IgnoreDeadLetterLogging keeps protoactor silent about one that ends after its hub.
 func (*Left) IgnoreDeadLetterLogging() {}

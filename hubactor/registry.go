@@ -80,6 +80,8 @@ func (r *registry) Receive(ctx actor.Context) {
 			each.Outbox.Close(&actors.Close{Reason: actors.ReasonUnregistered})
 			r.remove(ctx, each.Member)
 		}
+	case *actors.Dismiss:
+		m.Outbox.Close(&actors.Close{Reason: m.Reason}) // of which it hears
 	case *actors.Left:
 		r.remove(ctx, m.Member)
 	case *actors.Join:
@@ -103,7 +105,7 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.armSweep(ctx)
 	case *actors.DisconnectUser: // what was broadcast before has gone out
 		ctx.Send(r.link.Connections, m)
-	case *spread, turnsDue: // likewise
+	case *spread: // who was registered before is there
 		ctx.Send(r.link.Connections, m)
 	case *actors.Drain:
 		r.removeAll(ctx, m.Deadline)

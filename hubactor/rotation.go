@@ -30,8 +30,7 @@ type turn struct {
 const leastWait = 5 * time.Millisecond
 
 type (
-	// spread, from the hub: tell everybody, until then. This and turnsDue come by way of the registry: who was registered before is there,
-	// and what was broadcast has gone out.
+	// spread, from the hub by way of the registry: tell everybody, until then.
 	spread struct{ until time.Time }
 	// spreadOver, to the hub: everybody has been told, or that time has come.
 	spreadOver struct{}
@@ -101,7 +100,7 @@ func (r *rotation) tell() {
 		reason = actors.ReasonRestart
 	}
 	for now := time.Since(r.began); len(r.turns) > 0 && r.turns[0].at <= now; {
-		heap.Pop(&r.turns).(turn).Outbox.Close(&actors.Close{Reason: reason})
+		r.link.Gate.Force(&actors.Dismiss{Outbox: heap.Pop(&r.turns).(turn).Outbox, Reason: reason})
 	}
 	r.arm()
 }
@@ -122,7 +121,7 @@ func (r *rotation) arm() {
 	}
 	actors.StopTimers(r.timer)
 	r.at = r.turns[0].at
-	r.timer = time.AfterFunc(max(r.at-time.Since(r.began), leastWait), func() { r.link.System.Root.Send(r.link.Registry, turnsDue{}) })
+	r.timer = time.AfterFunc(max(r.at-time.Since(r.began), leastWait), func() { r.link.System.Root.Send(r.link.Connections, turnsDue{}) })
 }
 
 type turnHeap []turn

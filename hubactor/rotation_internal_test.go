@@ -11,7 +11,12 @@ import (
 func someone() *entry { return &entry{Member: actors.Member{Outbox: actors.NewOutbox(1)}} }
 
 func newRotation(age, jitter time.Duration) *rotation {
-	return &rotation{link: &actors.Link{}, age: age, jitter: jitter, began: time.Now()}
+	gate := actors.NewGate(0, 0, 0, func(op actors.Operation) {
+		m := op.(*actors.Dismiss)
+		m.Outbox.Close(&actors.Close{Reason: m.Reason})
+	})
+	gate.Open()
+	return &rotation{link: &actors.Link{Gate: gate}, age: age, jitter: jitter, began: time.Now()}
 }
 
 // Turns of a spread are at equal distances, the first at once, the last one distance before the end; in another order each time.
