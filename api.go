@@ -145,6 +145,7 @@ func Attach(system *actor.ActorSystem, hub *actor.PID) *Hub {
 // actor of the hub has failed beyond its budget (see WithOnError).
 //
 // Serve runs the hub by itself. Beside a server of your own, close its port before ctx ends: who comes while the hub drains is refused.
+// WithDrainSpread has subscribers told one after the other.
 //
 // A hub runs once. Run on one that runs already waits for ctx or the hub's end, and does not stop it.
 func (h *Hub) Run(ctx context.Context) {
@@ -267,7 +268,8 @@ func (h *Hub) BroadcastBinaryContext(ctx context.Context, data []byte) error {
 }
 
 // SubscribeToRedis receives what other hubs publish and blocks until ctx ends or the hub has stopped. A lost link comes
-// back by itself, with exponential backoff from 1 s to 30 s. Without Redis it returns at once.
+// back by itself, with exponential backoff from 1 s to 30 s. Without Redis it returns at once. On a hub WithDrainSpread or WithReadyDelay
+// whose end begins with ctx's, or within a second of it, those who are still there go on to receive.
 func (h *Hub) SubscribeToRedis(ctx context.Context) {
 	if h == nil || ctx == nil {
 		h.warn("SubscribeToRedis ignored: nil hub or context")
@@ -280,10 +282,21 @@ func (h *Hub) SubscribeToRedis(ctx context.Context) {
 	l.System.Root.Send(l.Redis, &actors.Subscribe{})
 	select {
 	case <-ctx.Done():
-		l.System.Root.Send(l.Redis, &actors.Unsubscribe{})
+		if l.DrainSpread+l.ReadyDelay == 0 {
+			l.System.Root.Send(l.Redis, &actors.Unsubscribe{})
+			return
+		}
+		time.AfterFunc(endsTogether, func() {
+			if !l.Leaving.Load() {
+				l.System.Root.Send(l.Redis, &actors.Unsubscribe{})
+			}
+		})
 	case <-l.Done:
 	}
 }
+
+// endsTogether is for how long after the end of SubscribeToRedis' context that of Run's or Serve's may come to count as the same.
+const endsTogether = time.Second
 
 // SubscriberCount is the number of subscribers now: those whose registration has returned, and who were not unregistered,
 // closed or cut off since. A connection whose socket is still being closed does not count.

@@ -101,6 +101,9 @@ func (h *Hub) putOff(w http.ResponseWriter, err error) error {
 		return h.refuse(w, err)
 	default:
 	}
+	if errors.Is(err, ErrHubStopped) {
+		w.Header().Set("Connection", "close") // to come back over the same one, of HTTP/2, would lead here again
+	}
 	status, known := statusOf(err)
 	later := !known || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
 	if h.refuse503 || !later {

@@ -88,7 +88,7 @@ func (r *refusal) Unwrap() error { return r.error }
 // *refusal.
 func (h *Hub) reserve(r *http.Request, sub Subscriber, who *atomic.Pointer[identity], s *settings) (*place, error) {
 	l := h.up()
-	if l.Gate.Stopped() {
+	if l.Gate.Refuses() {
 		return nil, ErrHubStopped
 	}
 	p := &place{hub: h}

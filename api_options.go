@@ -36,7 +36,8 @@ func WithRegisterBuf(n int) HubOption { return func(h *Hub) { h.cfg.RegisterBuf 
 // the default.
 func WithChannelTimeout(d time.Duration) HubOption { return func(h *Hub) { h.cfg.ChannelTimeout = d } }
 
-// WithDrainTimeout bounds how long Run takes to return after its context has ended. Default 5 s; <= 0: the default.
+// WithDrainTimeout bounds how long Run takes to return after its context has ended. Default 5 s, and WithDrainSpread's window; <= 0: the
+// default.
 func WithDrainTimeout(d time.Duration) HubOption { return func(h *Hub) { h.cfg.DrainTimeout = d } }
 
 // WithMaxSubscribers bounds how many subscribers Accept and AcceptSSE let in: past it Accept answers 503 with Retry-After, and

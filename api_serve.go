@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/wskit/wskit/actors"
 )
 
 // DefaultHandlerTimeout is how long the end of Serve waits, once the hub has stopped, for handlers that still run.
@@ -17,17 +19,18 @@ const DefaultHandlerTimeout = 5 * time.Second
 
 // Serve listens on srv.Addr and serves until ctx ends; then it stops server and hub in the order in which nobody is cut off:
 //
-//  1. The port is closed, so that whoever comes or comes back finds another instance. Connections that wait for their next
-//     request are closed, and those with one are closed behind the answer.
-//  2. The hub drains, as by Shutdown and within its drain timeout: what was accepted is written, WebSockets are closed with
-//     1001, streams end, and with them the handlers that wait for these.
-//  3. Other handlers get DefaultHandlerTimeout to return (srv.Shutdown). What still runs then is cut off (srv.Close).
+//  1. Ready says 503. With WithReadyDelay all else goes on for that long: who is still sent here is served.
+//  2. The port is closed, so that whoever comes or comes back finds another instance, whether or not the balancer asks Ready. Connections that
+//     wait for their next request are closed, and those with one are closed behind the answer.
+//  3. The hub drains, as by Shutdown and within its drain timeout, with WithDrainSpread one client after the other: what was accepted is
+//     written, WebSockets are closed, streams end, and with them the handlers that wait for these.
+//  4. Other handlers get DefaultHandlerTimeout to return (srv.Shutdown). What still runs then is cut off (srv.Close).
 //
-// So it returns within the drain timeout and DefaultHandlerTimeout after ctx has ended: nil, or an error that wraps
+// So it returns within the ready delay, the drain timeout and DefaultHandlerTimeout after ctx has ended: nil, or an error that wraps
 // context.DeadlineExceeded if handlers were cut off. It never returns http.ErrServerClosed.
 //
-// If nobody runs the hub, Serve does; one that runs already, or was spawned elsewhere (Attach), it drains all the same. It also
-// ends, by the same steps and without waiting for ctx, when the hub ends by itself or by Shutdown (the error wraps
+// If nobody runs the hub, Serve does; one that runs already, or was spawned elsewhere (Attach), it drains all the same: Run should not have the
+// same ctx then, with which the hub would drain while the port is open. It also ends, by the same steps and without waiting for ctx, when the hub begins to end by itself or by Shutdown (the error wraps
 // ErrHubStopped), when the server fails (with its error), and when somebody else shuts the server down or closes it (nil).
 //
 // An error before the first connection could be accepted is returned at once, and hub and server are as they were: those of
@@ -73,19 +76,14 @@ func serve(ctx context.Context, srv *http.Server, hub *Hub, standard string, ser
 		}
 		return err
 	}
-	ended := hub.up().Done
+	l := hub.up()
 	if hub.attached == nil && !hub.running.Load() {
 		run, stop := context.WithCancel(context.Background()) // ctx would have the hub drain while the port is open
 		defer stop()
 		go hub.Run(run)
 	}
 
-	select {
-	case <-ctx.Done():
-	case err = <-served:
-	case <-ended:
-		err = fmt.Errorf("wskit: serve: the hub has ended before its server: %w", ErrHubStopped)
-	}
+	err = await(ctx, l, served)
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
 		err = nil // whatever ended first, it was to end
 	}
@@ -93,6 +91,25 @@ func serve(ctx context.Context, srv *http.Server, hub *Hub, standard string, ser
 		err = late
 	}
 	return err
+}
+
+// await waits until the time has come to close the port, and returns what went wrong, if anything did.
+func await(ctx context.Context, l *actors.Link, served <-chan error) error {
+	ending := ctx.Done()
+	var delay <-chan time.Time
+	for {
+		select {
+		case <-ending:
+			l.System.Root.Send(l.Hub, &actors.Unready{})
+			ending, delay = nil, time.After(l.ReadyDelay)
+		case <-delay:
+			return nil
+		case err := <-served:
+			return err
+		case <-l.Gate.Retired():
+			return fmt.Errorf("wskit: serve: the hub has ended before its server: %w", ErrHubStopped)
+		}
+	}
 }
 
 // port is a listener that tells when it is first accepted from, and knows the connections that no request uses.

@@ -199,6 +199,7 @@ var allReasons = []actors.Reason{
 	actors.ReasonNone, actors.ReasonClosed, actors.ReasonUnregistered, actors.ReasonShutdown, actors.ReasonContext,
 	actors.ReasonPeer, actors.ReasonWrite, actors.ReasonPing, actors.ReasonCrashed, actors.ReasonRefused, actors.ReasonSlow, actors.ReasonUnserved,
 	actors.ReasonDisconnected, actors.ReasonReplaced, actors.ReasonExpired, actors.ReasonRate,
+	actors.ReasonRestart, actors.ReasonMaxAge,
 }
 
 // onWire says whether RFC 6455, section 7.4, and the IANA registry let an endpoint send the code.

@@ -33,15 +33,17 @@ type Operation interface{ Op() Op }
 //
 // A gate starts shut: what is admitted waits inside, within the bounds, until Open. Methods may be called from any goroutine.
 type Gate struct {
-	mu      sync.Mutex
-	state   gateState
-	places  [ops]int
-	taken   [ops]int
-	waiting [ops]waiters    // for a place, in the order they came
-	line    waiters         // those of Submit among them, whatever their kind
-	inside  []Operation     // admitted before Open
-	roll    *Roll           // hears of what is admitted; may be nil
-	post    func(Operation) // to the registry; must not block, nor call the gate
+	mu       sync.Mutex
+	state    gateState
+	retired  bool          // nobody is registered any more
+	retiring chan struct{} // closed then
+	places   [ops]int
+	taken    [ops]int
+	waiting  [ops]waiters    // for a place, in the order they came
+	line     waiters         // those of Submit among them, whatever their kind
+	inside   []Operation     // admitted before Open
+	roll     *Roll           // hears of what is admitted; may be nil
+	post     func(Operation) // to the registry; must not block, nor call the gate
 }
 
 type gateState uint8
@@ -56,7 +58,7 @@ const (
 // leaves as unregistrations, apart from these. With 0 places nobody gets in
 // before Open, and one at a time thereafter: the registry takes it from the caller's hand.
 func NewGate(register, unregister, broadcast int, post func(Operation)) *Gate {
-	return &Gate{places: [ops]int{register, unregister, broadcast, register, unregister}, post: post}
+	return &Gate{places: [ops]int{register, unregister, broadcast, register, unregister}, post: post, retiring: make(chan struct{})}
 }
 
 // SetRoll sets where who is subscribed is noted, by what is admitted. It is called before the gate is shared; nil: nowhere.
@@ -103,7 +105,7 @@ func (g *Gate) Submit(op Operation, patience time.Duration, done func(error)) {
 	g.roll.look(op)
 	g.mu.Lock()
 	admitted, err := false, error(nil)
-	if g.line.first == nil || g.state == gateStopped {
+	if g.line.first == nil || g.refuses(op.Op()) {
 		admitted, err = g.admit(op)
 	}
 	switch {
@@ -168,6 +170,7 @@ func (g *Gate) Stop() bool {
 		g.inside = nil // it was never opened, and nothing of it happens
 	}
 	g.state = gateStopped
+	g.retire()
 	for op := range g.waiting {
 		for w := g.waiting[op].first; w != nil; w = g.waiting[op].first {
 			g.dismiss(w, ErrHubStopped)
@@ -175,6 +178,44 @@ func (g *Gate) Stop() bool {
 	}
 	return first
 }
+
+// Retire turns away who is to be registered, and those who wait for that; all else goes on.
+func (g *Gate) Retire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.retire()
+	for w := g.waiting[OpRegister].first; w != nil; w = g.waiting[OpRegister].first {
+		g.dismiss(w, ErrHubStopped)
+	}
+	g.next(OpRegister) // they may have been the ones that held up others
+}
+
+func (g *Gate) retire() {
+	if !g.retired {
+		g.retired = true
+		close(g.retiring)
+	}
+}
+
+// Retired is closed when the gate begins to turn away who is to be registered: with Retire, or Stop.
+func (g *Gate) Retired() <-chan struct{} { return g.retiring }
+
+// Receives reports whether the gate is open to who is to be registered.
+func (g *Gate) Receives() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state == gateOpen && !g.retired
+}
+
+// Refuses reports whether the gate turns away who is to be registered.
+func (g *Gate) Refuses() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.retired
+}
+
+// refuses reports whether the gate turns away what is of that kind. The lock is held.
+func (g *Gate) refuses(op Op) bool { return g.state == gateStopped || g.retired && op == OpRegister }
 
 // Stopped reports whether the gate turns everybody away.
 func (g *Gate) Stopped() bool {
@@ -184,10 +225,10 @@ func (g *Gate) Stopped() bool {
 }
 
 func (g *Gate) admit(op Operation) (admitted bool, err error) {
-	if g.state == gateStopped {
+	kind := op.Op()
+	if g.refuses(kind) {
 		return false, ErrHubStopped
 	}
-	kind := op.Op()
 	if g.taken[kind] >= g.places[kind] || g.waiting[kind].first != nil {
 		return false, nil
 	}

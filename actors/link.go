@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -34,7 +35,12 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 	History                              *History      // how much is kept of a topic, defaults included; nil: of none
 	Book                                 LogBook
+	DrainSpread, ReadyDelay              time.Duration
+	Leaving                              atomic.Bool // it is to be shut down, and says so
 }
+
+// Ready reports whether the hub runs, and is not to be shut down.
+func (l *Link) Ready() bool { return l.Gate.Receives() && !l.Leaving.Load() }
 
 // TopicLimit is how many topics one subscriber may be in.
 func (l *Link) TopicLimit() int {

@@ -101,7 +101,10 @@ type (
 	Forget struct{}
 	// Count asks for the number of members.
 	Count struct{ Reply chan<- int }
-	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. A Timeout shortens the hub's own.
+	// Unready has the hub say that it is not ready any more, since it is to be shut down soon (Link.Ready). Nothing else changes.
+	Unready struct{}
+	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. A Timeout shortens the hub's own, and a later
+	// Shutdown may shorten it further. Stop, Poison and the end of its parent drain it too, at once, without a spread.
 	Shutdown struct{ Timeout time.Duration }
 	// Describe asks for the hub's Link.
 	Describe struct{ Reply chan<- *Link }
@@ -165,6 +168,7 @@ func (k *Keeping) Of(others History) History {
 
 func (*Register) Op() Op   { return OpRegister }
 func (*Unregister) Op() Op { return OpUnregister }
+func (*Dismiss) Op() Op    { return OpUnregister }
 func (*Join) Op() Op       { return OpJoin }
 func (*Leave) Op() Op      { return OpLeave }
 func (*Logged) Op() Op     { return OpBroadcast }
@@ -199,6 +203,12 @@ type Member struct {
 
 // To the registry, from an Outbox that was closed: its end has begun.
 type Left struct{ Member }
+
+// To the registry, from connections, by way of the Gate: begin the end of who has that Outbox. What was admitted before goes out first.
+type Dismiss struct {
+	Outbox *Outbox
+	Reason Reason
+}
 
 // IgnoreDeadLetterLogging keeps protoactor silent about one that ends after its hub.
 func (*Left) IgnoreDeadLetterLogging() {}

@@ -26,6 +26,8 @@ const (
 	ReasonReplaced                   // its user has as many connections as may be, and opened another
 	ReasonExpired                    // who it was let in for is not to be any more
 	ReasonRate                       // it sent more messages than it may
+	ReasonRestart                    // the hub is stopping, and its drain is spread
+	ReasonMaxAge                     // it has lasted as long as it may
 )
 
 type wording struct {
@@ -51,12 +53,17 @@ var reasons = [...]wording{
 	ReasonReplaced:     {"replaced", 4002, "replaced"},
 	ReasonExpired:      {"expired", 4001, "expired"},
 	ReasonRate:         {"too many messages", 1008, "too many messages"},
+	ReasonRestart:      {"restart", 1012, "service restart"},
+	ReasonMaxAge:       {"max age", 1012, "max age"},
 }
 
 func (r Reason) String() string { return r.at().name }
 
 // Code is the WebSocket close code the peer is told.
 func (r Reason) Code() uint16 { return r.at().code }
+
+// ComesBack reports whether the peer is to come back soon, where there is somebody to come to.
+func (r Reason) ComesBack() bool { return r == ReasonRestart || r == ReasonMaxAge }
 
 // Text is the close reason the peer is told beside the code; it may be empty.
 func (r Reason) Text() string { return r.at().text }

@@ -137,6 +137,8 @@ func (r *Roll) note(op Operation) error {
 		if m.outbox = r.find(m.own, m.Subscriber); m.outbox != nil {
 			m.outbox.strikeOff()
 		}
+	case *Dismiss:
+		m.Outbox.strikeOff()
 	case *Join:
 		if m.outbox = r.find(m.own, m.Subscriber); m.outbox == nil {
 			return ErrNotRegistered

@@ -212,7 +212,7 @@ func (c *Conn) Serve() error {
 	<-c.Done()
 	switch r := c.box.Reason(); r {
 	case actors.ReasonClosed, actors.ReasonUnregistered, actors.ReasonShutdown, actors.ReasonContext,
-		actors.ReasonDisconnected, actors.ReasonReplaced, actors.ReasonExpired:
+		actors.ReasonDisconnected, actors.ReasonReplaced, actors.ReasonExpired, actors.ReasonRestart, actors.ReasonMaxAge:
 		return nil
 	case actors.ReasonPeer:
 		if IsNormal(c.failure) {

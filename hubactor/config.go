@@ -35,8 +35,15 @@ type Config struct {
 	UserLockout time.Duration
 	// History is how much is kept of a topic, the hub itself being one, for who comes back. nil: nothing.
 	History *actors.History
-	// DrainTimeout bounds how long a stop takes. <= 0: actors.DefaultDrainTimeout (5 s).
+	// DrainTimeout bounds how long a stop takes. <= 0: actors.DefaultDrainTimeout (5 s), and DrainSpread.
 	DrainTimeout time.Duration
+	// DrainSpread is how long a hub that gets actors.Shutdown takes to tell its subscribers, one after the other in random order. It ends 1 s
+	// before the drain timeout, or a quarter of that if it is less. Meanwhile nobody is registered, and all else goes on. <= 0: all are told at once.
+	DrainSpread time.Duration
+	// ReadyDelay is how long wskit.Serve waits between actors.Unready and what follows. <= 0: not at all.
+	ReadyDelay time.Duration
+	// MaxAge is how long a connection may last, and a random part of MaxAgeJitter longer; then it is told to come back. <= 0: for ever.
+	MaxAge, MaxAgeJitter time.Duration
 
 	// The callbacks run on goroutines of the hub's. They may block, and call the hub: that delays other callbacks and no
 	// message to anybody who is connected. A panic ends that call and is reported. Any of them may be nil.
@@ -75,8 +82,12 @@ func (c Config) withDefaults() Config {
 	if c.ChannelTimeout <= 0 {
 		c.ChannelTimeout = actors.DefaultChannelTimeout
 	}
-	if c.DrainTimeout <= 0 {
-		c.DrainTimeout = actors.DefaultDrainTimeout
+	const longest = 365 * 24 * time.Hour // adding to it must not overflow
+	for _, d := range []*time.Duration{&c.DrainTimeout, &c.DrainSpread, &c.ReadyDelay, &c.MaxAge, &c.MaxAgeJitter} {
+		*d = min(max(*d, 0), longest)
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = actors.DefaultDrainTimeout + c.DrainSpread
 	}
 	if c.History != nil {
 		h := c.History.WithDefaults()
@@ -85,7 +96,6 @@ func (c Config) withDefaults() Config {
 	if c.UserLockout == 0 {
 		c.UserLockout = actors.DefaultUserLockout
 	}
-	c.DrainTimeout = min(c.DrainTimeout, 365*24*time.Hour) // adding to it must not overflow
 	c.Logger = actors.NewLog(c.Logger)
 	return c
 }

@@ -14,6 +14,7 @@ import (
 // connections supervises one actor per subscriber. It knows who is there; the registry asks it after a crash.
 type connections struct {
 	link    *actors.Link
+	reason  actors.Reason     // of who ends with the hub
 	props   *actor.Props      // of every connection
 	next    *actors.Adopt     // the one being spawned
 	entries map[string]*entry // by PID id
@@ -22,6 +23,7 @@ type connections struct {
 	serial  uint64
 
 	orders   *orders
+	rotation rotation
 	unserved bool // that there was one is logged
 	draining *actors.Drain
 	limit    *time.Timer // of draining
@@ -44,9 +46,10 @@ type (
 	overdue struct{ last bool }
 )
 
-func connectionsProps(link *actors.Link) *actor.Props {
+func connectionsProps(cfg Config, link *actors.Link) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		c := &connections{link: link, entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}, orders: newOrders(link)}
+		c := &connections{link: link, reason: cfg.farewell(), entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}, orders: newOrders(link),
+			rotation: rotation{link: link, age: cfg.MaxAge, jitter: cfg.MaxAgeJitter, began: time.Now()}}
 		c.props = actor.PropsFromProducer(func() actor.Actor { return c.next.Actor },
 			actor.WithDispatcher(link.Pools.Connections), actor.WithMailbox(func() actor.Mailbox { return c.next.Outbox }))
 		return c
@@ -76,6 +79,12 @@ func (c *connections) Receive(ctx actor.Context) {
 		ctx.Send(c.link.Listener, m)
 	case *actors.Oversized:
 		c.link.Log.Warn("wskit: a client sent a message that is longer than it may be and is closed with 1009; WithMaxMessageSize allows longer ones", "limit", m.Limit)
+	case *spread:
+		c.rotation.spread(c.entries, m.until)
+		c.told(ctx)
+	case turnsDue:
+		c.rotation.tell()
+		c.told(ctx)
 	case *actors.Drain:
 		c.drain(ctx, m)
 	case *overdue:
@@ -94,6 +103,7 @@ func (c *connections) Receive(ctx actor.Context) {
 			c.limit.Stop()
 		}
 		c.orders.stop()
+		c.rotation.clear()
 	default:
 		c.orders.receive(ctx, m)
 	}
@@ -119,8 +129,10 @@ func (c *connections) adopt(ctx actor.Context, m *actors.Adopt) {
 		c.foreign[m.Subscriber] = e
 	}
 	if c.draining != nil {
-		m.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: c.draining.Deadline})
+		m.Outbox.Close(&actors.Close{Reason: c.reason, Deadline: c.draining.Deadline})
+		return
 	}
+	c.rotation.add(e, isForeign, len(c.entries))
 }
 
 func (c *connections) ended(ctx actor.Context, who *actor.PID) {
@@ -139,7 +151,16 @@ func (c *connections) ended(ctx actor.Context, who *actor.PID) {
 	if len(c.entries) == 0 {
 		// Maps keep the room of their busiest hour.
 		c.entries, c.foreign = map[string]*entry{}, map[actors.Subscriber]*entry{}
+		c.rotation.clear()
+		c.told(ctx)
 		c.drained(ctx)
+	}
+}
+
+// told says so when everybody has been told who was to be.
+func (c *connections) told(ctx actor.Context) {
+	if c.rotation.over() {
+		ctx.Send(c.link.Hub, spreadOver{})
 	}
 }
 
@@ -192,12 +213,13 @@ func (c *connections) joined() []actors.Member {
 
 func (c *connections) drain(ctx actor.Context, m *actors.Drain) {
 	c.draining = m
+	c.rotation.clear()
 	if len(c.entries) == 0 {
 		c.drained(ctx)
 		return
 	}
 	for _, e := range c.entries {
-		e.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: m.Deadline})
+		e.Outbox.Close(&actors.Close{Reason: c.reason, Deadline: m.Deadline})
 	}
 	c.limit = remind(ctx, time.Until(m.Deadline), &overdue{})
 }

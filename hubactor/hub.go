@@ -38,6 +38,9 @@ type hub struct {
 	stopping  bool
 	forgotten bool
 	opened    bool
+	limit     time.Time        // of the drain that has begun; zero: none has
+	until     time.Time        // of its spread
+	spread    *time.Timer      // at that time; nil: there is none
 	recalls   []*actors.Recall // asked before it opened, behind what the gate holds
 }
 
@@ -62,7 +65,7 @@ func (h *hub) tree() []actors.Spec {
 			// Resumed, not restarted: its state is nothing but its children, and protoactor stops them on a restart.
 			Name: "connections", Kind: actors.Permanent, Recovery: actors.Resume,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  connectionsProps(h.link),
+			Props:  connectionsProps(h.cfg, h.link),
 		},
 		{
 			Name: "registry", Kind: actors.Permanent, Recovery: actors.Restart,
@@ -147,10 +150,11 @@ func (h *hub) Receive(ctx actor.Context) {
 		answer(m.Reply, h.link.Roll.Count())
 	case *actors.Tree:
 		h.list(ctx, m)
+	case *actors.Unready:
+		h.link.Leaving.Store(true)
 	case *actors.Shutdown:
-		if m.Timeout > 0 {
-			h.cfg.DrainTimeout = min(m.Timeout, h.cfg.DrainTimeout)
-		}
+		h.shutdown(ctx, m)
+	case spreadOver:
 		ctx.Stop(ctx.Self())
 	case *actors.Crash:
 		panic(m.Reason)
@@ -187,7 +191,7 @@ func (h *hub) start(ctx actor.Context) {
 		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
-		History: h.cfg.History,
+		History: h.cfg.History, DrainSpread: h.cfg.DrainSpread, ReadyDelay: h.cfg.ReadyDelay,
 	}
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)
@@ -293,7 +297,11 @@ func (h *hub) drain(ctx actor.Context) {
 	h.stopping = true
 	h.Halt()
 	h.awake()
-	limit := time.Now().Add(h.cfg.DrainTimeout)
+	actors.StopTimers(h.spread)
+	limit := h.limit
+	if limit.IsZero() {
+		limit = time.Now().Add(h.cfg.DrainTimeout)
+	}
 	deadline := limit.Add(-min(grace, h.cfg.DrainTimeout/4))
 	if !h.forgotten {
 		h.link.Gate.Open() // what was queued before Open was accepted too

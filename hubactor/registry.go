@@ -80,6 +80,8 @@ func (r *registry) Receive(ctx actor.Context) {
 			each.Outbox.Close(&actors.Close{Reason: actors.ReasonUnregistered})
 			r.remove(ctx, each.Member)
 		}
+	case *actors.Dismiss:
+		m.Outbox.Close(&actors.Close{Reason: m.Reason}) // of which it hears
 	case *actors.Left:
 		r.remove(ctx, m.Member)
 	case *actors.Join:
@@ -102,6 +104,8 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.log.sweep(time.Now())
 		r.armSweep(ctx)
 	case *actors.DisconnectUser: // what was broadcast before has gone out
+		ctx.Send(r.link.Connections, m)
+	case *spread: // who was registered before is there
 		ctx.Send(r.link.Connections, m)
 	case *actors.Drain:
 		r.removeAll(ctx, m.Deadline)
@@ -377,7 +381,7 @@ func (r *registry) removeAll(ctx actor.Context, deadline time.Time) {
 	}
 	for len(r.members) > 0 {
 		m := r.members[len(r.members)-1].Member
-		m.Outbox.Close(&actors.Close{Reason: actors.ReasonShutdown, Deadline: deadline})
+		m.Outbox.Close(&actors.Close{Reason: r.cfg.farewell(), Deadline: deadline})
 		r.remove(ctx, m)
 	}
 }

@@ -136,7 +136,7 @@ func (s *stream) check(err error) bool {
 
 // close lets what is queued go out first. A stream that nobody is about to attach has nowhere to write to.
 func (s *stream) close(m *actors.Close) {
-	s.closing = true
+	s.closing, s.comesBack = true, m.Reason.ComesBack()
 	s.mu.Lock()
 	claimed := s.claimed
 	s.over = !claimed
@@ -154,7 +154,12 @@ func (s *stream) close(m *actors.Close) {
 }
 
 func (s *stream) endIfDrained() {
-	if s.closing && s.attached && !s.pending && s.box.Drained() {
+	switch {
+	case !s.closing || !s.attached || s.pending || !s.box.Drained():
+	case s.comesBack:
+		s.comesBack = false
+		s.write(actors.Gathered{Bytes: comeBack()}) // and then it ends
+	default:
 		s.box.Stop()
 	}
 }

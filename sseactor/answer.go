@@ -12,7 +12,7 @@ import (
 // open, and proxies keep the headers back. Then one is sent whenever the stream has been silent for KeepAlive.
 var comment = []byte(":\n\n")
 
-// Bounds of the time after which ComeBack has a client come again: beyond the time that a restart takes, and apart from the others.
+// Bounds of the time after which a client is to come again: beyond the time that a restart takes, and apart from the others.
 const (
 	minRetry = 2 * time.Second
 	maxRetry = 5 * time.Second
@@ -59,6 +59,11 @@ func Head(w http.ResponseWriter) {
 func ComeBack(w http.ResponseWriter) {
 	setHeader(w.Header())
 	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(comeBack())
+}
+
+// comeBack has an EventSource whose stream ends open another in 2 to 5 s.
+func comeBack() []byte {
 	retry := minRetry + rand.N(maxRetry-minRetry+1)
-	_, _ = fmt.Fprintf(w, "retry: %d\n\n", retry.Milliseconds())
+	return fmt.Appendf(nil, "retry: %d\n\n", retry.Milliseconds())
 }

@@ -59,12 +59,13 @@ type Stream struct {
 	timer   *time.Timer // of the next beat; likewise
 
 	// Of the actor.
-	attached bool // it is out's
-	closing  bool
-	pending  bool        // what was written is not out yet; frames are paused
-	last     time.Time   // when the last write began
-	limit    *time.Timer // after which closing is cut short
-	err      error       // why the stream ended, if not by the hub
+	attached  bool // it is out's
+	closing   bool
+	pending   bool        // what was written is not out yet; frames are paused
+	comesBack bool        // the client is still to be told when
+	last      time.Time   // when the last write began
+	limit     *time.Timer // after which closing is cut short
+	err       error       // why the stream ended, if not by the hub
 }
 
 // New makes a stream. It queues, and ends at once when it is closed, until somebody claims it.

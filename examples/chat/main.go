@@ -43,14 +43,17 @@ const maxMessage = 8 << 10 // bytes; the page's 1000 characters are fewer, howev
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`host:port` to listen on")
 	redisAddr := flag.String("redis", "", "`host:port` of the Redis that joins instances (empty: off)")
+	delay := flag.Duration("delay", 0, "from SIGTERM to the closed port: time for balancers to see that /ready says 503")
+	spread := flag.Duration("spread", 0, "to tell tabs one after the other, before the process ends")
 	flag.Parse()
 	logging.Disable() // go-redis would report each attempt of an outage; the hub says when it begins and when it is over
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c := newChat(nil) // on its own
+	var shared *redis.Client // nil: on its own
 	if *redisAddr != "" {
-		c = newChat(redis.NewClient(&redis.Options{Addr: *redisAddr}))
+		shared = redis.NewClient(&redis.Options{Addr: *redisAddr})
 	}
+	c := newChat(shared, wskit.WithReadyDelay(*delay), wskit.WithDrainSpread(*spread))
 	go c.hub.SubscribeToRedis(ctx)
 	log.Printf("chat on http://%s/", *addr)
 	if err := wskit.Serve(ctx, &http.Server{Addr: *addr, Handler: c.handler()}, c.hub); err != nil {
@@ -66,9 +69,9 @@ type chat struct {
 // line is what tabs are told, as the payload of an Event.
 type line struct{ From, To, Text string }
 
-func newChat(shared *redis.Client) *chat {
+func newChat(shared *redis.Client, opts ...wskit.HubOption) *chat {
 	c := &chat{}
-	c.hub = wskit.NewHub(
+	c.hub = wskit.NewHub(append(opts,
 		wskit.WithRedis(shared, "wskit-chat"), wskit.WithHistory(wskit.History{}), // who comes back has missed nothing
 		wskit.WithAuthenticate(authenticate),
 		wskit.WithAuthorize(func(_ context.Context, _ wskit.Subscriber, topic string) error { // as in /ws?topic=lobby
@@ -94,7 +97,7 @@ func newChat(shared *redis.Client) *chat {
 				tell(from, "problem", err.Error())
 			}
 			return nil // an error would close the connection
-		}))
+		}))...)
 	return c
 }
 
@@ -176,6 +179,7 @@ func (c *chat) handler() http.Handler {
 	mux.Handle("GET /ws", c.hub.WebSocketHandler(wskit.WithMaxMessageSize(maxMessage), wskit.WithMessageRate(20, 40), wskit.WithReplay(50)))
 	mux.Handle("GET /events", c.hub.SSEHandler(wskit.WithReplay(50)))
 	mux.HandleFunc("POST /send", c.send)
+	mux.Handle("GET /ready", c.hub.Ready())
 	// Pages of other sites must not post through a visitor's browser. Their WebSockets the hub refuses by itself.
 	return http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, maxMessage))
 }

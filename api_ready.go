@@ -1,0 +1,30 @@
+package wskit
+
+import (
+	"io"
+	"net/http"
+)
+
+// Ready is what a balancer or an orchestrator asks whether this instance is to get connections: 200 and "ok" while the hub runs; 503 and
+// "not ready" before, from the moment it begins to end (Shutdown, the end of Run's context or of Serve's, a failure beyond its budget), and
+// after. GET and HEAD; others get 405. It may be asked from any goroutine, costs two loads, and does not start a hub that nobody has used.
+//
+// It says nothing of Redis: without it every instance goes on with those whom it has, and if all of them were not ready for want of it
+// nobody would be served. Nor is it for a liveness probe: a hub that drains is not to be killed for that.
+func (h *Hub) Ready() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			answer(w, http.StatusMethodNotAllowed)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if h.unused() || !h.up().Ready() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "not ready\n")
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+}
