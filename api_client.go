@@ -35,9 +35,13 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	if err := checkRequest(w, r, hub); err != nil {
 		return nil, err
 	}
+	c, err := accept(ctx, w, r, hub, acceptOpts, clientOpts)
+	return c, hub.refused(r, err)
+}
+
+func accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, clientOpts []ClientOption) (*Client, error) {
 	if ctx == nil {
-		answer(w, http.StatusInternalServerError)
-		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
+		return nil, reject(w, http.StatusInternalServerError, fmt.Errorf("%w: nil context", ErrInvalidArgument))
 	}
 	c := &Client{hub: hub}
 	set := configure(clientOpts).at(hub)
@@ -76,14 +80,13 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		rethrow(failed)
 	}
 	if err != nil {
-		hub.logRefusal(r, err)
-		return nil, err
+		return nil, hub.refusedUpgrade(r, err)
 	}
 	upgraded = true
 	hub.adopt(coming)
 	if refused != nil {
 		c.conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
-		return nil, fmt.Errorf("wskit: accept: %w", refused)
+		return nil, &rejected{http.StatusSwitchingProtocols, fmt.Errorf("wskit: accept: %w", refused)}
 	}
 	return c, nil
 }
@@ -121,7 +124,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 	c.conn = clientactor.New(conn, set.ws, hub.up().Goroutines, c.handle(ctx))
 	c.listen(ctx)
 	if err := hub.welcome(&c.who, c.conn.Outbox(), set); err != nil {
-		hub.warn("NewClient: " + err.Error())
+		hub.warn("NewClient: the client is closed", "error", err)
 		c.conn.Refuse(actors.ReasonCrashed)
 		c.conn = nil
 		return c

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -21,11 +22,12 @@ type Link struct {
 	Gate                                 *Gate
 	Adoptions                            *Adoptions
 	Goroutines                           *Runner         // for what may block; closed when the hub has ended
-	Life                                 context.Context // ends when the hub has ended
+	Life                                 context.Context // ends when the hub has ended; its cause is an ErrHubFailed if it was given up
 	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
 	Patience                             time.Duration // the channel timeout
 	OnTimeout                            func(op string)
+	OnRefuse                             func(r *http.Request, status int, err error)
 	OnDrop                               func(Subscriber, *Frame) // for Outbox.OnDrop
 	MaxTopics                            int                      // of one subscriber; 0: DefaultMaxTopics
 	MaxPerUser                           UserLimit
@@ -33,6 +35,14 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 	History                              *History      // how much is kept of a topic, defaults included; nil: of none
 	Book                                 LogBook
+}
+
+// Err is nil while the hub runs and after an orderly end, else what it was given up for, an ErrHubFailed.
+func (l *Link) Err() error {
+	if err := context.Cause(l.Life); err != context.Canceled {
+		return err
+	}
+	return nil
 }
 
 // TopicLimit is how many topics one subscriber may be in.
