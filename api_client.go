@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/clientactor"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Client is one WebSocket connection. The zero Client, and one made of nil arguments, is closed.
@@ -35,7 +36,12 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	if err := checkRequest(w, r, hub); err != nil {
 		return nil, err
 	}
-	c, err := accept(ctx, w, r, hub, acceptOpts, clientOpts)
+	within, end := hub.accepting(r, "websocket")
+	if within != r && ctx != nil {
+		ctx = trace.ContextWithSpan(ctx, trace.SpanFromContext(within.Context()))
+	}
+	c, err := accept(ctx, w, within, hub, acceptOpts, clientOpts)
+	end(err)
 	return c, hub.refused(r, err)
 }
 

@@ -132,9 +132,16 @@ func (s *settings) serveSSE(op string, w http.ResponseWriter, r *http.Request, h
 	if err := checkRequest(w, r, hub); err != nil {
 		return err
 	}
-	over, err := hub.checkSSE(w, r, s)
-	if !over {
-		err = hub.stream(op, func() (answering, error) { return s.open(w, r, hub) })
+	within, end := hub.accepting(r, "sse")
+	over, err := hub.checkSSE(w, within, s)
+	if over {
+		end(err)
+	} else {
+		err = hub.stream(op, func() (answering, error) {
+			a, err := s.open(w, within, hub)
+			end(err)
+			return a, err
+		})
 	}
 	return hub.refused(r, err)
 }

@@ -208,7 +208,7 @@ func (a Audience) broadcastContext(ctx context.Context, data []byte, frame func(
 	if err != nil {
 		return err
 	}
-	return a.hub.enterContext(ctx, m)
+	return a.publishing(ctx, m.Frame, func() error { return a.hub.enterContext(ctx, m) })
 }
 
 // check reports why nothing can be done with a.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // PublishTimeout is how long a Publish waits for Redis before the message is delivered locally.
@@ -29,6 +30,7 @@ type Link struct {
 	OnTimeout                            func(op string)
 	OnRefuse                             func(r *http.Request, status int, err error)
 	OnDrop                               func(Subscriber, *Frame) // for Outbox.OnDrop
+	Tracer                               trace.Tracer             // nil: no spans
 	MaxTopics                            int                      // of one subscriber; 0: DefaultMaxTopics
 	MaxPerUser                           UserLimit
 	Lockout                              time.Duration // after DisconnectUser

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // NoQueue, as a buffer size, means no queue at all; 0 means the default.
@@ -69,6 +70,8 @@ type Config struct {
 	Events *actor.PID
 	// Received gets what clients send, as *actors.Received, beside their handlers.
 	Received *actor.PID
+	// TracerProvider has the facade make spans, see WithTracerProvider there. nil: none.
+	TracerProvider trace.TracerProvider
 	// Logger gets warnings and errors, on a goroutine of its own. nil: slog.Default().
 	Logger *slog.Logger
 	// Redis makes the spec of the child that links the hub to Redis, as redisactor.Spec does; nil: no Redis.

@@ -196,6 +196,11 @@ func (h *hub) start(ctx actor.Context) {
 	if h.cfg.OnDrop != nil {
 		h.link.OnDrop, h.missed = dropTeller(system.Root, h.link.Listener)
 	}
+	if p := h.cfg.TracerProvider; p != nil {
+		if err := actors.Fence("TracerProvider", func() { h.link.Tracer = p.Tracer("github.com/wskit/wskit") }); err != nil {
+			actors.UserFailed("TracerProvider", err).Log(h.cfg.Logger)
+		}
+	}
 	if h.cfg.Redis != nil {
 		h.link.Redis = child("redis")
 	}

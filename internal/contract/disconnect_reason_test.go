@@ -237,7 +237,7 @@ func TestTheEventOfADisconnectionHasTheCode(t *testing.T) {
 
 // A nil callback is none.
 func TestANilOnDisconnectReasonIsNone(t *testing.T) {
-	hub := wstest.Run(t, wskit.WithOnDisconnectReason(nil), wskit.WithOnRefuse(nil), wskit.WithOnRedis(nil),
+	hub := wstest.Run(t, wskit.WithOnDisconnectReason(nil), wskit.WithOnRefuse(nil), wskit.WithOnRedis(nil), wskit.WithTracerProvider(nil),
 		wskit.WithOnError(func(op string, err error) { t.Error(op, err) }))
 	p, _ := wstest.Serve(t, hub.Hub, wstest.Serving{}).Peer(t)
 	p.Say(t, "1")
