@@ -112,3 +112,18 @@ func TestOnRedisMayPanicAndBlock(t *testing.T) {
 		})
 	}
 }
+
+// A crash of the redis actor, after which messages of others may be missing, is a loss, and is over soon.
+func TestOnRedisIsToldOfACrash(t *testing.T) {
+	srv, changes := redistest.Start(t), make(chan bool, 99)
+	n := redisNode(t, srv.Addr(), wskit.WithOnRedis(func(up bool) { changes <- up }))
+	n.listen(t, srv, 1)
+	for i, want := range []bool{true, false, true} {
+		if i == 1 {
+			wstest.Crash(wstest.One(t, n.Hub.Hub, "redis"), "crash")
+		}
+		if up := wstest.Receive(t, "OnRedis", changes); up != want {
+			t.Fatalf("told %v, want %v", up, want)
+		}
+	}
+}
