@@ -41,6 +41,8 @@ const (
 var (
 	// ErrHubStopped: the client is closed or unregistered, or its hub has stopped. Nothing was sent.
 	ErrHubStopped = actors.ErrHubStopped
+	// ErrHubFailed: an actor of the hub has failed beyond its budget, and the hub was given up. See Err.
+	ErrHubFailed = actors.ErrHubFailed
 	// ErrFlusherNotSupported: the ResponseWriter cannot flush, and the request was answered 500.
 	ErrFlusherNotSupported = actors.ErrFlusherNotSupported
 	// ErrMethodNotAllowed: AcceptSSE was asked by another method than GET, POST and HEAD, and the request was answered 405.
@@ -194,6 +196,26 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Done is closed when the hub has ended, for whatever reason: Run has returned then, or is about to. To ask for it is to use the hub;
+// of one that is never run it stays open until nobody refers to the hub any more. Of a nil hub it is closed.
+func (h *Hub) Done() <-chan struct{} {
+	if h == nil {
+		over := make(chan struct{})
+		close(over)
+		return over
+	}
+	return h.up().Done
+}
+
+// Err is nil while the hub runs, and after an end that was asked for by Run's context, Shutdown or the hub's parent. Of one that was given
+// up it wraps ErrHubFailed and says what for, from when Done is closed on.
+func (h *Hub) Err() error {
+	if h.unused() {
+		return nil
+	}
+	return h.up().Err()
 }
 
 // Register makes sub a subscriber; it gets every broadcast made after Register returned. Registering it again changes
@@ -353,12 +375,17 @@ func (h *Hub) enter(op actors.Operation) error {
 	err := l.Gate.Enter(op, l.Patience)
 	if errors.Is(err, ErrTimeout) && l.OnTimeout != nil {
 		if err := actors.Fence("OnTimeout", func() { l.OnTimeout(op.Op().String()) }); err != nil {
-			f := actors.UserFailed("OnTimeout", err)
-			f.Log(l.Log)
-			l.System.Root.Send(l.Listener, f)
+			h.report("OnTimeout", err)
 		}
 	}
 	return err
+}
+
+// report is for a panic in user code that this package has called.
+func (h *Hub) report(op string, err error) {
+	l, f := h.up(), actors.UserFailed(op, err)
+	f.Log(l.Log)
+	l.System.Root.Send(l.Listener, f)
 }
 
 // enterContext is enter that waits for as long as ctx lets it; the caller is told of everything.
@@ -387,12 +414,15 @@ func (h *Hub) closeLate(sub Subscriber) {
 }
 
 // warn logs a call that was ignored.
-func (h *Hub) warn(text string) {
+func (h *Hub) warn(text string, attrs ...any) {
 	log := defaultLog
 	if h != nil && h.cfg.Logger != nil {
 		log = h.cfg.Logger
+		if l := h.link.Load(); l != nil {
+			log = l.Log // which says of which hub
+		}
 	}
-	log.Warn("wskit: " + text)
+	log.Warn("wskit: "+text, attrs...)
 }
 
 // defaultLog is for what is asked of no hub, or of one that others made.

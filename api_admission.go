@@ -42,8 +42,7 @@ func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request, set *settings) (o
 	case http.MethodGet, http.MethodPost, http.MethodHead, "":
 	default: // no client that reads a stream sends these
 		w.Header().Set("Allow", "GET, HEAD, POST")
-		answer(w, http.StatusMethodNotAllowed)
-		return true, fmt.Errorf("wskit: accept SSE: %w: %s", ErrMethodNotAllowed, r.Method)
+		return true, reject(w, http.StatusMethodNotAllowed, fmt.Errorf("wskit: accept SSE: %w: %s", ErrMethodNotAllowed, r.Method))
 	}
 	select {
 	case <-h.up().Done:
@@ -51,8 +50,7 @@ func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request, set *settings) (o
 	default:
 	}
 	if !sseactor.CanFlush(w) {
-		answer(w, http.StatusInternalServerError)
-		return true, ErrFlusherNotSupported
+		return true, reject(w, http.StatusInternalServerError, ErrFlusherNotSupported)
 	}
 	if r.Method == http.MethodHead { // the end of what is written as its answer would never be seen, nor would the client's leaving
 		if c := (&SSEClient{hub: h}); set != nil {
@@ -75,8 +73,34 @@ func (h *Hub) refuse(w http.ResponseWriter, err error) error {
 	if status == http.StatusTooManyRequests || errors.Is(err, ErrTooManySubscribers) || errors.Is(err, ErrTooManyResumes) {
 		w.Header().Set("Retry-After", "5") // seconds
 	}
+	return reject(w, status, fmt.Errorf("wskit: accept: %w", err))
+}
+
+// rejected is the error of a request that is not let in, with the status of its answer, until refused has it.
+type rejected struct {
+	status int
+	error
+}
+
+// reject answers a request that is not let in, for err.
+func reject(w http.ResponseWriter, status int, err error) error {
 	answer(w, status)
-	return fmt.Errorf("wskit: accept: %w", err)
+	return &rejected{status, err}
+}
+
+// refused comes when a request has been served, and nothing is kept for it any more: if it was not let in, OnRefuse is told. It returns the
+// error that is for the caller.
+func (h *Hub) refused(r *http.Request, err error) error {
+	not, ok := err.(*rejected)
+	if !ok {
+		return err
+	}
+	if l := h.up(); l.OnRefuse != nil {
+		if failed := l.Goroutines.Isolate("OnRefuse", func() { l.OnRefuse(r, not.status, not.error) }); failed != nil {
+			h.report("OnRefuse", failed)
+		}
+	}
+	return not.error
 }
 
 // statusOf is the answer that err calls for, wherever it came up.
@@ -110,7 +134,7 @@ func (h *Hub) putOff(w http.ResponseWriter, err error) error {
 		return h.refuse(w, err)
 	}
 	sseactor.ComeBack(w)
-	return fmt.Errorf("wskit: accept SSE: %w", err)
+	return &rejected{http.StatusOK, fmt.Errorf("wskit: accept SSE: %w", err)}
 }
 
 // answer is a status with its text.

@@ -203,9 +203,7 @@ func hook[T any](h *Hub, op string, of context.Context, fn func(context.Context)
 	var got result
 	l.Goroutines.Start(op, func() { got.value, got.err = fn(ctx) }, func(failed error) {
 		if failed != nil {
-			f := actors.UserFailed(op, failed)
-			f.Log(l.Log)
-			l.System.Root.Send(l.Listener, f)
+			h.report(op, failed)
 			got.err = &refusal{http.StatusInternalServerError, failed}
 		}
 		done <- got

@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/clientactor"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Client is one WebSocket connection. The zero Client, and one made of nil arguments, is closed.
@@ -35,9 +36,18 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	if err := checkRequest(w, r, hub); err != nil {
 		return nil, err
 	}
+	within, end := hub.accepting(r, "websocket")
+	if within != r && ctx != nil {
+		ctx = trace.ContextWithSpan(ctx, trace.SpanFromContext(within.Context()))
+	}
+	c, err := accept(ctx, w, within, hub, acceptOpts, clientOpts)
+	end(err)
+	return c, hub.refused(r, err)
+}
+
+func accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hub, acceptOpts *websocket.AcceptOptions, clientOpts []ClientOption) (*Client, error) {
 	if ctx == nil {
-		answer(w, http.StatusInternalServerError)
-		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
+		return nil, reject(w, http.StatusInternalServerError, fmt.Errorf("%w: nil context", ErrInvalidArgument))
 	}
 	c := &Client{hub: hub}
 	set := configure(clientOpts).at(hub)
@@ -76,14 +86,13 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		rethrow(failed)
 	}
 	if err != nil {
-		hub.logRefusal(r, err)
-		return nil, err
+		return nil, hub.refusedUpgrade(r, err)
 	}
 	upgraded = true
 	hub.adopt(coming)
 	if refused != nil {
 		c.conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
-		return nil, fmt.Errorf("wskit: accept: %w", refused)
+		return nil, &rejected{http.StatusSwitchingProtocols, fmt.Errorf("wskit: accept: %w", refused)}
 	}
 	return c, nil
 }
@@ -121,7 +130,7 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 	c.conn = clientactor.New(conn, set.ws, hub.up().Goroutines, c.handle(ctx))
 	c.listen(ctx)
 	if err := hub.welcome(&c.who, c.conn.Outbox(), set); err != nil {
-		hub.warn("NewClient: " + err.Error())
+		hub.warn("NewClient: the client is closed", "error", err)
 		c.conn.Refuse(actors.ReasonCrashed)
 		c.conn = nil
 		return c

@@ -115,6 +115,10 @@ func (a Audience) logged() bool {
 
 // publishLoosely sends frame to every instance; the error is non-nil only when it cannot be sent at all.
 func (a Audience) publishLoosely(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
+	return a.publishing(ctx, frame, func() error { return a.sendLoosely(ctx, frame, opts) })
+}
+
+func (a Audience) sendLoosely(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
 	if l := a.hub.up(); l.Redis != nil {
 		m, err := a.everywhere(frame, opts)
 		if err == nil {
@@ -131,6 +135,10 @@ func (a Audience) publishLoosely(ctx context.Context, frame *actors.Frame, opts 
 
 // publishContext sends frame to every instance, and says what happened.
 func (a Audience) publishContext(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
+	return a.publishing(ctx, frame, func() error { return a.sendContext(ctx, frame, opts) })
+}
+
+func (a Audience) sendContext(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
 	l := a.hub.up()
 	if l.Redis == nil {
 		m, err := a.message(frame, opts)

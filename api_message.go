@@ -81,10 +81,10 @@ func (c *Client) handle(ctx context.Context) func(binary bool, data []byte) erro
 		return nil
 	}
 	r := &receiver{c: c, link: l}
-	if c.hub.handler != nil {
+	if c.hub.handler != nil || l.Tracer != nil {
 		r.values = context.WithoutCancel(ctx)
 	}
-	return r.receive
+	return r.traced(r.receive)
 }
 
 // receiver hands on what one client sends, one message at a time.

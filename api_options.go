@@ -120,7 +120,7 @@ func WithOnMessage(fn func(c *Client, data []byte)) HubOption {
 
 // WithLogger sets where the hub logs: crashes at Error with their stack; ignored calls, lost links and what needs a look at Warn.
 // nil: nowhere. Default: slog.Default(), at Warn and above. The handler is called on a goroutine of its own, one record at a time;
-// it may block, panic, and call the hub. While more than 1024 records wait, further ones are counted and left out.
+// it may block, panic, and call the hub. While more than 1024 records wait, further ones are counted and left out. docs/logs.md lists lines and keys.
 func WithLogger(log *slog.Logger) HubOption {
 	return func(h *Hub) {
 		if h.cfg.Logger = log; log == nil {

@@ -100,6 +100,10 @@ func (c *SSEClient) Serve(w http.ResponseWriter, r *http.Request) error {
 		answer(w, http.StatusServiceUnavailable)
 		return ErrHubStopped
 	}
+	return unlessLeft(c.hub.refused(r, c.serve(w, r)))
+}
+
+func (c *SSEClient) serve(w http.ResponseWriter, r *http.Request) error {
 	if over, err := c.hub.checkSSE(w, r, nil); over {
 		return err
 	}
@@ -107,10 +111,9 @@ func (c *SSEClient) Serve(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, ErrHubStopped):
 		return c.hub.refuse(w, err)
 	case err != nil:
-		answer(w, http.StatusInternalServerError)
-		return fmt.Errorf("%w: %w", ErrInvalidArgument, err)
+		return reject(w, http.StatusInternalServerError, fmt.Errorf("%w: %w", ErrInvalidArgument, err))
 	}
-	return unlessLeft(c.hub.stream("ServeSSE", func() (answering, error) { return c.answer(w, r), nil }))
+	return c.hub.stream("ServeSSE", func() (answering, error) { return c.answer(w, r), nil })
 }
 
 // unlessLeft is err, unless that says that the client left. What a hook refused a request for is told.
@@ -129,10 +132,18 @@ func (s *settings) serveSSE(op string, w http.ResponseWriter, r *http.Request, h
 	if err := checkRequest(w, r, hub); err != nil {
 		return err
 	}
-	if over, err := hub.checkSSE(w, r, s); over {
-		return err
+	within, end := hub.accepting(r, "sse")
+	over, err := hub.checkSSE(w, within, s)
+	if over {
+		end(err)
+	} else {
+		err = hub.stream(op, func() (answering, error) {
+			a, err := s.open(w, within, hub)
+			end(err)
+			return a, err
+		})
 	}
-	return hub.stream(op, func() (answering, error) { return s.open(w, r, hub) })
+	return hub.refused(r, err)
 }
 
 // stream opens a stream and waits for its end. To open one takes more stack than to wait, and a goroutine keeps what it once needed.

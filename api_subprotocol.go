@@ -46,7 +46,7 @@ func (h *Hub) offer(opts *websocket.AcceptOptions) *websocket.AcceptOptions {
 func (c *Client) listen(ctx context.Context) {
 	if c.conn.Speaks() {
 		s := &speaker{receiver: receiver{c: c, link: c.hub.up(), values: context.WithoutCancel(ctx)}}
-		c.conn.Handle(s.receive)
+		c.conn.Handle(s.traced(s.receive))
 	}
 }
 

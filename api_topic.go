@@ -109,7 +109,7 @@ func (a Audience) Broadcast(data []byte, opts ...BroadcastOption) {
 func (a Audience) BroadcastBinary(data []byte, opts ...BroadcastOption) {
 	if a.logged() {
 		if err := a.publishLoosely(context.Background(), actors.NewBinaryFrame(data), opts); err != nil {
-			a.hub.warn("BroadcastBinary ignored: " + err.Error())
+			a.hub.warn("BroadcastBinary ignored", "error", err)
 		}
 		return
 	}
@@ -197,7 +197,7 @@ func (a Audience) broadcast(name string, data []byte, frame func([]byte) *actors
 			return
 		}
 	}
-	a.hub.warn(name + " ignored: " + err.Error())
+	a.hub.warn(name+" ignored", "error", err)
 }
 
 func (a Audience) broadcastContext(ctx context.Context, data []byte, frame func([]byte) *actors.Frame, opts []BroadcastOption) error {
@@ -208,7 +208,7 @@ func (a Audience) broadcastContext(ctx context.Context, data []byte, frame func(
 	if err != nil {
 		return err
 	}
-	return a.hub.enterContext(ctx, m)
+	return a.publishing(ctx, m.Frame, func() error { return a.hub.enterContext(ctx, m) })
 }
 
 // check reports why nothing can be done with a.

@@ -15,12 +15,16 @@ const (
 	otherUpgrade
 )
 
-// logRefusal says why an upgrade was refused with err, and what to do.
-func (h *Hub) logRefusal(r *http.Request, err error) {
+// refusedUpgrade is for an upgrade that was refused with err: the log says why, and what to do.
+func (h *Hub) refusedUpgrade(r *http.Request, err error) error {
 	kind, status, advice, missing := explain(r, err)
-	if h.told.Or(uint32(kind))&uint32(kind) != 0 {
-		return
+	if h.told.Or(uint32(kind))&uint32(kind) == 0 {
+		h.logRefusal(r, err, status, advice, missing)
 	}
+	return &rejected{status, err}
+}
+
+func (h *Hub) logRefusal(r *http.Request, err error, status int, advice string, missing []string) {
 	attrs := []any{"status", status, "origin", clip(r.Header.Get("Origin")), "host", clip(r.Host), "advice", advice, "error", clip(err.Error())}
 	if len(missing) > 0 {
 		attrs = append(attrs, "missing", strings.Join(missing, ", "))

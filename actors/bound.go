@@ -102,7 +102,7 @@ func (o *Outbox) drop(f *Frame) {
 
 func (o *Outbox) endEpisode() {
 	if o.dropped > 0 {
-		o.control = append(o.control, &Overflowed{Subscriber: o.owner, Count: o.dropped})
+		o.control = append(o.control, &Overflowed{Subscriber: o.owner, Count: int(o.dropped)})
 		o.dropped = 0
 	}
 }

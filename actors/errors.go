@@ -9,6 +9,7 @@ import (
 // The errors of wskit. The facade exports them again under the same names, and says what each means.
 var (
 	ErrHubStopped          = errors.New("wskit: hub is stopped")
+	ErrHubFailed           = errors.New("wskit: hub has failed")
 	ErrSendBufferFull      = errors.New("wskit: send buffer is full")
 	ErrTimeout             = errors.New("wskit: timed out waiting for the hub's queue")
 	ErrTooManySubscribers  = errors.New("wskit: too many subscribers")

@@ -3,10 +3,12 @@ package actors
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // PublishTimeout is how long a Publish waits for Redis before the message is delivered locally.
@@ -23,12 +25,14 @@ type Link struct {
 	Adoptions                            *Adoptions
 	Goroutines                           *Runner         // for what may block; closed when the hub has ended
 	Pools                                *Pools          // for connections
-	Life                                 context.Context // ends when the hub has ended
+	Life                                 context.Context // ends when the hub has ended; its cause is an ErrHubFailed if it was given up
 	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
 	Patience                             time.Duration // the channel timeout
 	OnTimeout                            func(op string)
+	OnRefuse                             func(r *http.Request, status int, err error)
 	OnDrop                               func(Subscriber, *Frame) // for Outbox.OnDrop
+	Tracer                               trace.Tracer             // nil: no spans
 	MaxTopics                            int                      // of one subscriber; 0: DefaultMaxTopics
 	MaxPerUser                           UserLimit
 	Lockout                              time.Duration // after DisconnectUser
@@ -41,6 +45,14 @@ type Link struct {
 
 // Ready reports whether the hub runs, and is not to be shut down.
 func (l *Link) Ready() bool { return l.Gate.Receives() && !l.Leaving.Load() }
+
+// Err is nil while the hub runs and after an orderly end, else what it was given up for, an ErrHubFailed.
+func (l *Link) Err() error {
+	if err := context.Cause(l.Life); err != context.Canceled {
+		return err
+	}
+	return nil
+}
 
 // TopicLimit is how many topics one subscriber may be in.
 func (l *Link) TopicLimit() int {

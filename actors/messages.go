@@ -290,10 +290,12 @@ type Drain struct {
 type (
 	// Connected: a subscriber became a member. Its broadcasts are held back until OnConnect has returned.
 	Connected struct{ Member }
-	// Disconnected: a member is none any more.
+	// Disconnected: a member is none any more. Code is the close code of a WebSocket's end, as the peer sent it or is told it, 1006 if it
+	// was neither, and 0 of what is no WebSocket.
 	Disconnected struct {
 		Member
 		Reason Reason
+		Code   uint16
 	}
 	// Received: a client has sent a message, which is Data. It goes to the hub's Received PID, not to Events, from the connection.
 	Received struct {
@@ -306,6 +308,9 @@ type (
 		Subscriber Subscriber
 		Count      int
 	}
+	// RedisChanged: the link to Redis is up, for the first time or again, or it is lost: nothing comes from others, or what is published
+	// here does not reach them.
+	RedisChanged struct{ Up bool }
 	// Subscribed: Redis has confirmed the subscription to Channel.
 	Subscribed struct{ Channel string }
 	// Failed: an actor or user code panicked (Err is a *PanicError), or Redis has trouble. Op says where.

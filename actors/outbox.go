@@ -23,7 +23,8 @@ type Outbox struct {
 	system  []any
 
 	onDrop    func(Subscriber, *Frame) // nil: nobody is told
-	dropped   int                      // in the current episode
+	dropped   int32                    // in the current episode
+	framed    bool                     // its end has a close code: see WithCloseCode
 	maxBytes  int                      // these three are the Bound
 	maxFrames int32
 	overflow  Overflow
@@ -288,7 +289,7 @@ func (o *Outbox) Stop() { o.PostSystemMessage(&actor.Stop{}) }
 func (o *Outbox) Unreported() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.dropped
+	return int(o.dropped)
 }
 
 // Discard drops what is queued and lets go of the actor, so that a reference to the outbox keeps nothing else alive.
@@ -301,7 +302,7 @@ func (o *Outbox) Discard() {
 	}
 	for _, m := range o.control {
 		if m, ok := m.(*Overflowed); ok {
-			o.dropped += m.Count
+			o.dropped += int32(m.Count)
 		}
 	}
 	o.queue, o.held, o.control, o.onDrop = nil, nil, nil, nil

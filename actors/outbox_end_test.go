@@ -82,3 +82,28 @@ func TestHugeBatchesAndBuffersAreNotKept(t *testing.T) {
 		}
 	}
 }
+
+// The close code is that of the Close that began the end; 1006 when writing failed, since nothing more can be said then; and 0 of what has none.
+func TestTheCloseCodeIsThatOfWhatBeganTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		first actors.Close
+		code  uint16
+	}{
+		{actors.Close{Reason: actors.ReasonClosed}, 1000},
+		{actors.Close{Reason: actors.ReasonShutdown}, 1001},
+		{actors.Close{Reason: actors.ReasonPing}, 1011},
+		{actors.Close{Reason: actors.ReasonWrite}, 1006},
+		{actors.Close{Reason: actors.ReasonPeer, Code: 4000}, 4000},
+		{actors.Close{Reason: actors.ReasonDisconnected, Code: 4001}, 4001},
+	} {
+		framed, plain := actors.NewOutbox(1), actors.NewOutbox(1)
+		framed.WithCloseCode()
+		for _, box := range []*actors.Outbox{framed, plain} {
+			box.Close(&c.first)
+			box.Close(&actors.Close{Reason: actors.ReasonDisconnected, Code: 4999})
+		}
+		if got := framed.CloseCode(); got != c.code || plain.CloseCode() != 0 {
+			t.Errorf("%v: %d, want %d; %d", c.first.Reason, got, c.code, plain.CloseCode())
+		}
+	}
+}

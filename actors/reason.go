@@ -87,10 +87,34 @@ func (m *Close) Why() (code uint16, text string) {
 func (o *Outbox) Why() (code uint16, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.why()
+}
+
+func (o *Outbox) why() (code uint16, text string) {
 	if o.rare != nil && o.rare.closing != nil {
 		return o.rare.closing.Why()
 	}
 	return o.reason.Code(), o.reason.Text()
+}
+
+// abnormal is the close code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
+const abnormal = 1006
+
+// WithCloseCode says that the end has a close code, as a WebSocket's does. It is called before the outbox is shared.
+func (o *Outbox) WithCloseCode() { o.framed = true }
+
+// CloseCode is the close code with which it ended, sent or received; 0: it has none.
+func (o *Outbox) CloseCode() uint16 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.framed {
+		return 0
+	}
+	if o.reason == ReasonWrite {
+		return abnormal
+	}
+	code, _ := o.why()
+	return code
 }
 
 // CheckClose says with what a program may close a connection: the codes 1000 and 3000 to 4999 (RFC 6455, section 7.4), and a text of

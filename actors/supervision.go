@@ -231,8 +231,8 @@ func (f *Failed) Log(log *slog.Logger) {
 		return
 	}
 	if pe, ok := f.Err.(*PanicError); ok {
-		log.Error("wskit: crash", "who", f.Op, "error", f.Err, "attempt", f.Attempt, "action", f.Action.String(), "stack", string(pe.Stack))
+		log.Error("wskit: crash", "op", f.Op, "error", f.Err, "attempt", f.Attempt, "action", f.Action.String(), "stack", string(pe.Stack))
 		return
 	}
-	log.Warn("wskit: failure", "who", f.Op, "error", f.Err)
+	log.Warn("wskit: failure", "op", f.Op, "error", f.Err)
 }

@@ -301,12 +301,12 @@ func TestAFailureIsToldAndLoggedWithTheStackOfThePanic(t *testing.T) {
 		if !errors.As(f.Err, &pe) || !errors.Is(f.Err, boom) || pe.Op != "worker" {
 			t.Fatalf("error: %#v", f.Err)
 		}
-		equal(t, "who", f.Op, b.pid.Id+"/w")
+		equal(t, "op", f.Op, b.pid.Id+"/w")
 		if !strings.Contains(string(pe.Stack), "actors_test.explode") {
 			t.Errorf("the stack is not the panic's:\n%s", pe.Stack)
 		}
 		line := b.log.String()
-		for _, part := range []string{"level=ERROR", "who=" + b.pid.Id + "/w", "panic in worker: boom", "attempt=1", "action=restart", "actors_test.explode"} {
+		for _, part := range []string{"level=ERROR", "op=" + b.pid.Id + "/w", "panic in worker: boom", "attempt=1", "action=restart", "actors_test.explode"} {
 			if !strings.Contains(line, part) {
 				t.Errorf("the log line lacks %q:\n%s", part, line)
 			}
@@ -320,7 +320,7 @@ func TestAFailureThatIsNoPanicIsAWarning(t *testing.T) {
 	f := &actors.Failed{Op: "redis", Err: errors.New("refused")}
 	f.Log(nil)
 	f.Log(slog.New(slog.NewTextHandler(&out, nil)))
-	if line := out.String(); !strings.Contains(line, "level=WARN") || !strings.Contains(line, "who=redis error=refused") {
+	if line := out.String(); !strings.Contains(line, "level=WARN") || !strings.Contains(line, "op=redis error=refused") {
 		t.Error(line)
 	}
 }

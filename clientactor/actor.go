@@ -42,6 +42,7 @@ type (
 	written   struct{ err error } // the pending batch is out, or failed
 	readEnded struct {            // the read loop has ended
 		farewell []byte // the close frame that answers what it ended with; nil: there is none
+		code     uint16 // the close code of that
 		tooBig   int64  // the limit that a message was over; 0: none was
 	}
 	broken     struct{} // a ping could not be written
@@ -133,12 +134,12 @@ func (c *connection) write(b *actors.Batch) {
 func (c *connection) unread(m *readEnded) {
 	if c.lent != nil {
 		c.over = true
-		c.box.Close(&actors.Close{Reason: actors.ReasonPeer})
+		c.box.Close(&actors.Close{Reason: actors.ReasonPeer, Code: m.code})
 		c.box.Stop()
 		return
 	}
 	c.deaf, c.answer = true, m.farewell
-	c.box.Close(&actors.Close{Reason: actors.ReasonPeer})
+	c.box.Close(&actors.Close{Reason: actors.ReasonPeer, Code: m.code})
 	c.advance()
 }
 

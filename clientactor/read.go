@@ -69,7 +69,7 @@ func (c *Conn) read() {
 // stack would have to grow for it.
 func (c *Conn) conclude() {
 	c.own.recycle()
-	end := &readEnded{farewell: farewell(c.failure)}
+	end := &readEnded{farewell: farewell(c.failure), code: closeCode(c.failure)}
 	if errors.Is(c.failure, websocket.ErrMessageTooBig) {
 		end.tooBig = c.cfg.MaxMessageSize
 	}

@@ -90,3 +90,18 @@ func farewell(failure error) []byte {
 	}
 	return nil
 }
+
+// closeCode is the close code that reading ended with: the peer's, that of its answer, or 1006 if there was none.
+func closeCode(failure error) uint16 {
+	var crash *actors.PanicError
+	var v *violation
+	var peers websocket.CloseError
+	switch {
+	case errors.As(failure, &crash):
+	case errors.As(failure, &v):
+		return uint16(v.code)
+	case errors.As(failure, &peers):
+		return uint16(peers.Code)
+	}
+	return uint16(websocket.StatusAbnormalClosure)
+}

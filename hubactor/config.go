@@ -7,10 +7,12 @@ package hubactor
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // NoQueue, as a buffer size, means no queue at all; 0 means the default.
@@ -52,6 +54,8 @@ type Config struct {
 	// subscriber one after the other. When more than 1024 wait, and have for 250 ms, those who are gone before their OnConnect began are passed over.
 	OnConnect    func(actors.Subscriber)
 	OnDisconnect func(actors.Subscriber)
+	// OnDisconnectReason is OnDisconnect that is told why, and the close code (see actors.Disconnected). Of both it comes second, right after.
+	OnDisconnectReason func(s actors.Subscriber, reason actors.Reason, code int)
 	// CallbackConcurrency is how many calls of OnConnect and OnDisconnect run at a time. < 1: one, the default.
 	CallbackConcurrency int
 	// OnError runs one call at a time, beside the others.
@@ -60,14 +64,21 @@ type Config struct {
 	// others. While more than 1024 of these calls wait it is not called; how often is told to OnError, as an
 	// *actors.MissedDropsError.
 	OnDrop func(s actors.Subscriber, data []byte)
+	// OnRedis is told that the link to Redis is up, for the first time or again, or lost. It runs one call at a time, in that order, beside
+	// the others but OnError.
+	OnRedis func(up bool)
 	// OnTimeout is told that an operation ("register", "unregister", "broadcast", "join", "leave") gave up waiting. For operations sent
 	// as messages it runs in the listener, for function calls on the caller's goroutine before the call returns.
 	OnTimeout func(op string)
+	// OnRefuse is told of each request that Accept and the like do not let in, on a goroutine of the hub's for which that request waits.
+	OnRefuse func(r *http.Request, status int, err error)
 
-	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, Subscribed), beside the callbacks.
+	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, RedisChanged, Subscribed), beside the callbacks.
 	Events *actor.PID
 	// Received gets what clients send, as *actors.Received, beside their handlers.
 	Received *actor.PID
+	// TracerProvider has the facade make spans, see WithTracerProvider there. nil: none.
+	TracerProvider trace.TracerProvider
 	// Logger gets warnings and errors, on a goroutine of its own. nil: slog.Default().
 	Logger *slog.Logger
 	// Redis makes the spec of the child that links the hub to Redis, as redisactor.Spec does; nil: no Redis.

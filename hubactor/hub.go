@@ -31,7 +31,8 @@ type hub struct {
 	link  *actors.Link
 	specs []actors.Spec
 
-	end       context.CancelFunc
+	end       context.CancelCauseFunc
+	failed    error         // what it is given up for; nil: it is not
 	missed    *atomic.Int64 // drops that OnDrop was not called for
 	idle      *time.Timer   // warns that nobody runs the hub; nil: it runs
 	late      *time.Timer   // finishes a stop that takes too long
@@ -112,7 +113,7 @@ func (h *hub) Receive(ctx actor.Context) {
 		ctx.Stop(ctx.Self())
 	case notRun:
 		if h.idle != nil {
-			h.cfg.Logger.Warn("wskit: the hub is in use but does not run: call Run or Serve, in a goroutine of its own", "hub", ctx.Self().Id)
+			h.cfg.Logger.Warn("wskit: the hub is in use but does not run: call Run or Serve, in a goroutine of its own")
 		}
 	case *actors.Register:
 		h.register(ctx, m)
@@ -170,6 +171,7 @@ func (h *hub) recover(ctx actor.Context) {
 		f := actors.NewFailed(ctx.Self(), v, actors.Decision{Action: actors.ActGiveUp, Attempt: 1})
 		f.Log(h.cfg.Logger)
 		ctx.Send(h.link.Listener, f)
+		h.fail(f.Err)
 		ctx.Stop(ctx.Self())
 	}
 }
@@ -178,8 +180,9 @@ func (h *hub) start(ctx actor.Context) {
 	system, self := ctx.ActorSystem(), ctx.Self()
 	child := func(name string) *actor.PID { return actor.NewPID(self.Address, self.Id+"/"+name) }
 	registry := child("registry")
-	life, end := context.WithCancel(context.Background())
+	life, end := context.WithCancelCause(context.Background())
 	h.end = end
+	h.cfg.Logger = h.cfg.Logger.With("hub", self.Id)
 	h.link = &actors.Link{
 		Hub: self, Listener: child("listener"), Connections: child("connections"), Registry: registry,
 		System: system,
@@ -189,7 +192,7 @@ func (h *hub) start(ctx actor.Context) {
 		Goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
 		Pools:      actors.NewPools(),
 		Life:       life, Done: life.Done(),
-		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
+		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, OnRefuse: h.cfg.OnRefuse, Greets: h.cfg.OnConnect != nil,
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
 		History: h.cfg.History, DrainSpread: h.cfg.DrainSpread, ReadyDelay: h.cfg.ReadyDelay,
 	}
@@ -197,6 +200,11 @@ func (h *hub) start(ctx actor.Context) {
 	h.link.Gate.SetRoll(h.link.Roll)
 	if h.cfg.OnDrop != nil {
 		h.link.OnDrop, h.missed = dropTeller(system.Root, h.link.Listener)
+	}
+	if p := h.cfg.TracerProvider; p != nil {
+		if err := actors.Fence("TracerProvider", func() { h.link.Tracer = p.Tracer("github.com/wskit/wskit") }); err != nil {
+			actors.UserFailed("TracerProvider", err).Log(h.cfg.Logger)
+		}
 	}
 	if h.cfg.Redis != nil {
 		h.link.Redis = child("redis")
@@ -206,8 +214,8 @@ func (h *hub) start(ctx actor.Context) {
 		Log:    h.cfg.Logger,
 		Failed: func(f *actors.Failed) { system.Root.Send(h.link.Listener, f) },
 		GiveUp: func(reason string) {
-			err := errors.New("wskit: hub ends: " + reason)
-			h.cfg.Logger.Error("wskit: hub ends", "hub", self.Id, "reason", reason)
+			err := h.fail(errors.New(reason))
+			h.cfg.Logger.Error("wskit: hub ends", "reason", reason)
 			system.Root.Send(h.link.Listener, &actors.Failed{Op: self.Id, Err: err, Action: actors.ActGiveUp})
 			system.Root.Stop(self)
 		},
@@ -318,7 +326,7 @@ func (h *hub) drain(ctx actor.Context) {
 		select {
 		case <-done:
 		case <-patience.C:
-			h.cfg.Logger.Warn("wskit: drain timeout", "hub", ctx.Self().Id, "child", spec.Name)
+			h.cfg.Logger.Warn("wskit: drain timeout", "child", spec.Name)
 		}
 		patience.Stop()
 	}
@@ -326,10 +334,19 @@ func (h *hub) drain(ctx actor.Context) {
 	h.late = time.AfterFunc(time.Until(limit), h.over)
 }
 
+// fail notes what the hub is given up for, in the words of Err. An end that has begun stays the orderly one that it was.
+func (h *hub) fail(cause error) error {
+	err := fmt.Errorf("%w: %w", actors.ErrHubFailed, cause)
+	if !h.stopping && h.failed == nil {
+		h.failed = err
+	}
+	return err
+}
+
 // over tells everybody that the hub has ended.
 func (h *hub) over() {
 	h.link.Adoptions.End()
-	h.end()
+	h.end(h.failed)
 }
 
 func (h *hub) list(ctx actor.Context, m *actors.Tree) {

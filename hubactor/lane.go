@@ -34,6 +34,12 @@ func (l *lane) add(t *task) *list.Element {
 	return l.waiting.PushBack(t)
 }
 
+// next has t run before all that wait.
+func (l *lane) next(t *task) {
+	t.due = time.Now()
+	l.waiting.PushFront(t)
+}
+
 // lag is how long the first has waited.
 func (l *lane) lag() time.Duration {
 	if l.waiting.Len() == 0 {

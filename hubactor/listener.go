@@ -19,9 +19,9 @@ type callbacks struct {
 	cfg     Config
 	link    *actors.Link
 	self    *actor.PID
-	members *lane // OnConnect and OnDisconnect
+	members *lane // OnConnect, OnDisconnect and OnDisconnectReason
 	drops   *lane // OnDrop
-	others  *lane // OnError, OnTimeout
+	others  *lane // OnError, OnRedis, OnTimeout
 
 	greetings  map[*actors.Outbox]*list.Element // each OnConnect that waits
 	behind     bool                             // members did not keep up, and has not been idle since
@@ -94,6 +94,8 @@ func (l listener) Receive(ctx actor.Context) {
 		l.pass(m)
 	case *actors.Failed:
 		l.failed(m)
+	case *actors.RedisChanged:
+		l.redis(m)
 	case *dropped:
 		l.dropped(m)
 	case *timedOut:
@@ -134,6 +136,11 @@ func (c *callbacks) disconnected(m *actors.Disconnected) {
 	t := &task{of: m.Subscriber, op: "OnDisconnect", then: func() { c.pass(m) }, box: m.Outbox}
 	if c.cfg.OnDisconnect != nil {
 		t.fn = func() { c.cfg.OnDisconnect(m.Subscriber) }
+	}
+	if c.cfg.OnDisconnectReason != nil { // a call of its own, right behind
+		reason := &task{of: m.Subscriber, op: "OnDisconnectReason", then: t.then}
+		reason.fn = func() { c.cfg.OnDisconnectReason(m.Subscriber, m.Reason, int(m.Code)) }
+		t.then = func() { c.members.next(reason) }
 	}
 	c.members.add(t)
 	c.behind = c.behind || c.members.lag() > maxLag || c.members.waiting.Len() > 8*maxWaiting
@@ -182,6 +189,15 @@ func (c *callbacks) failed(m *actors.Failed) {
 	t := &task{op: "OnError", then: func() { c.pass(m) }}
 	if c.cfg.OnError != nil {
 		t.fn = func() { c.cfg.OnError(m.Op, m.Err) }
+	}
+	c.others.add(t)
+	c.run(c.others)
+}
+
+func (c *callbacks) redis(m *actors.RedisChanged) {
+	t := &task{op: "OnRedis", then: func() { c.pass(m) }}
+	if c.cfg.OnRedis != nil {
+		t.fn = func() { c.cfg.OnRedis(m.Up) }
 	}
 	c.others.add(t)
 	c.run(c.others)

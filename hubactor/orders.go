@@ -324,7 +324,7 @@ func milliseconds(n int64) time.Duration {
 func (o *orders) warn(why string, payload []byte) {
 	if !o.warned {
 		o.warned = true
-		o.link.Log.Warn("wskit: a message on the control channel was ignored, and so will be others: "+why, "payload", string(payload[:min(len(payload), 300)]))
+		o.link.Log.Warn("wskit: a message on the control channel was ignored, and so will be others", "reason", why, "payload", string(payload[:min(len(payload), 300)]))
 	}
 }
 

@@ -364,7 +364,7 @@ func (r *registry) remove(ctx actor.Context, m actors.Member) {
 	r.seating.LeaveAll(m.Outbox) // also of one that had gone when this registry began
 	if m.Outbox.SetJoined(false) {
 		root, listener := r.link.System.Root, r.link.Listener
-		event := &actors.Disconnected{Member: m, Reason: m.Outbox.Reason()}
+		event := &actors.Disconnected{Member: m, Reason: m.Outbox.Reason(), Code: m.Outbox.CloseCode()}
 		m.Outbox.WhenQuiet(func() { root.Send(listener, event) })
 	}
 }

@@ -168,7 +168,7 @@ func TestRedisLostAndRedisBackAreEachLoggedOnceAnEpisode(t *testing.T) {
 			if r.Text != want || r.Level != slog.LevelWarn || r.Attrs["channel"] != "log" {
 				t.Errorf("record %d is %v", i, r)
 			}
-			if i%2 == 0 && (r.Attrs["error"] == nil || r.Attrs["do"] == nil) {
+			if i%2 == 0 && (r.Attrs["error"] == nil || r.Attrs["advice"] == nil || r.Attrs["reason"] != "lost") {
 				t.Errorf("it says neither why nor what to do: %v", r)
 			}
 		}

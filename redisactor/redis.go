@@ -40,7 +40,7 @@ var errRestarted = errors.New("wskit: the redis actor was restarted")
 
 // Spec returns what makes a hub's redis child from the hub's Link: an actor that takes actors.Publish, actors.Subscribe,
 // actors.Unsubscribe, actors.Interest, actors.Load, actors.Announce and actors.Drain, delivers through the Link's Gate, reports
-// actors.Subscribed, for the hub's own channel, and actors.Failed to the Link's Listener, and hands actors.Announced and
+// actors.RedisChanged, actors.Subscribed, for the hub's own channel, and actors.Failed to the Link's Listener, and hands actors.Announced and
 // actors.Announcing to the Link's Connections. Spec may be called from any goroutine; client stays the caller's, who closes it
 // after the hub has stopped.
 //
@@ -90,6 +90,7 @@ type books struct {
 	heard  uint64              // epoch of the last connection on which Redis confirmed a topic's subscription, or the hub's
 	ended  uint64              // epoch of the last connection that was lost
 	apart  bool                // echoes do not come, though Redis confirmed: own messages are not kept waiting for them
+	up     bool                // the hub was told so
 	outage time.Time           // since when there is trouble, which was reported; zero: all is well
 	barred map[string]struct{} // channels that Redis refuses, but for the hub's own, which was reported; nil: none
 

@@ -164,7 +164,7 @@ func (a *redisActor) lingered(now time.Time) {
 func (a *redisActor) bar(channel string, err error) {
 	if len(a.barred) == 0 {
 		a.log().Warn("wskit: redis refuses the channel of a topic, or of what hubs tell each other: what it refuses stays in this hub",
-			"channel", channel, "error", err, "do", "see the permissions of the client's user (ACL); it is asked again by itself")
+			"channel", channel, "error", err, "advice", "see the permissions of the client's user (ACL); it is asked again by itself")
 		if a.outage.IsZero() {
 			a.gate.tell(&actors.Failed{Op: "redis", Err: err})
 		}

@@ -29,27 +29,37 @@ func (a *redisActor) begin(cause error) {
 		return
 	}
 	a.outage = time.Now()
-	what, hint := "wskit: redis lost: what is published here reaches this hub's own subscribers only, and nothing comes from others",
+	a.turn(false)
+	reason, what, hint := "lost", "wskit: redis lost: what is published here reaches this hub's own subscribers only, and nothing comes from others",
 		"see whether Redis is up and can be reached; the link comes back by itself"
 	switch {
 	case errors.Is(cause, errRestarted), errors.Is(cause, errCrashed):
-		what, hint = "wskit: redis link crashed: messages of others may be missing", "nothing but report the panic; it has been started anew"
+		reason, what, hint = "crashed", "wskit: redis link crashed: messages of others may be missing", "nothing but report the panic; it has been started anew"
 	case errors.Is(cause, errApart):
-		what = "wskit: redis subscription and publishing have come apart: what is published here does not come back"
+		reason, what = "apart", "wskit: redis subscription and publishing have come apart: what is published here does not come back"
 		hint = "have the client's address lead to one server, the primary: look at DNS, balancer and Sentinel; the subscription is renewed by itself"
 	case said(cause):
-		what = "wskit: redis refuses: what it refuses reaches this hub's own subscribers only"
+		reason, what = "refused", "wskit: redis refuses: what it refuses reaches this hub's own subscribers only"
 		hint = "see the permissions of the client's user (ACL) and the state of Redis; it is asked again by itself"
 	}
-	a.log().Warn(what, "channel", a.own.channel, "error", cause, "do", hint)
+	a.log().Warn(what, "channel", a.own.channel, "reason", reason, "error", cause, "advice", hint)
 }
 
 func (a *redisActor) well() {
+	a.turn(true)
 	if a.outage.IsZero() {
 		return
 	}
 	a.log().Warn("wskit: redis is back", "channel", a.own.channel, "after", time.Since(a.outage).Round(time.Millisecond))
 	a.outage = time.Time{}
+}
+
+// turn tells the hub that the link is up or lost, each time that changes; before it was up for the first time it counts as lost.
+func (a *redisActor) turn(up bool) {
+	if a.up != up {
+		a.up = up
+		a.gate.tell(&actors.RedisChanged{Up: up})
+	}
 }
 
 func (b *books) log() *slog.Logger {

@@ -68,14 +68,14 @@ func (h *Hub) Settled(t testing.TB) {
 }
 
 // Embed spawns a hub as an actor that embeds one does, and collects its events: *actors.Connected, *actors.Disconnected,
-// *actors.Dropped and *actors.Failed.
+// *actors.Dropped, *actors.RedisChanged and *actors.Failed.
 func Embed(t testing.TB, cfg hubactor.Config) (*Hub, *List[any]) {
 	t.Helper()
 	Clean(t)
 	events, root := &List[any]{}, actors.System().Root
 	ear := root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 		switch m := ctx.Message().(type) {
-		case *actors.Connected, *actors.Disconnected, *actors.Dropped, *actors.Failed:
+		case *actors.Connected, *actors.Disconnected, *actors.Dropped, *actors.RedisChanged, *actors.Failed:
 			events.Add(m)
 		}
 	}))

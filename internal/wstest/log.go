@@ -24,9 +24,9 @@ func (l *LogRecorder) Find(text string) []LogRecord {
 	return slices.DeleteFunc(l.All(), func(r LogRecord) bool { return r.Text != text })
 }
 
-// Crashes is the records of crashes of who.
-func (l *LogRecorder) Crashes(who string) []LogRecord {
-	return slices.DeleteFunc(l.Find("wskit: crash"), func(r LogRecord) bool { return r.Attrs["who"] != who })
+// Crashes is the records of crashes of op.
+func (l *LogRecorder) Crashes(op string) []LogRecord {
+	return slices.DeleteFunc(l.Find("wskit: crash"), func(r LogRecord) bool { return r.Attrs["op"] != op })
 }
 
 // Enabled implements slog.Handler.

@@ -151,7 +151,7 @@ func TestEventsAreReadAsAnEventSourceDoes(t *testing.T) {
 
 func TestALogRecorderKeepsTheLoggersAttributesToo(t *testing.T) {
 	var log wstest.LogRecorder
-	log.Logger().With("a", 1).With("b", 2).Error("wskit: crash", "who", "me")
+	log.Logger().With("a", 1).With("b", 2).Error("wskit: crash", "op", "me")
 	log.Logger().Debug("other")
 	if r := log.Crashes("me"); len(r) != 1 || r[0].Attrs["a"] != int64(1) || r[0].Attrs["b"] != int64(2) {
 		t.Error(r)
