@@ -42,6 +42,7 @@ func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request, set *settings) (o
 	case http.MethodGet, http.MethodPost, http.MethodHead, "":
 	default: // no client that reads a stream sends these
 		w.Header().Set("Allow", "GET, HEAD, POST")
+		h.refused(ErrMethodNotAllowed)
 		answer(w, http.StatusMethodNotAllowed)
 		return true, fmt.Errorf("wskit: accept SSE: %w: %s", ErrMethodNotAllowed, r.Method)
 	}
@@ -51,6 +52,7 @@ func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request, set *settings) (o
 	default:
 	}
 	if !sseactor.CanFlush(w) {
+		h.refused(ErrFlusherNotSupported)
 		answer(w, http.StatusInternalServerError)
 		return true, ErrFlusherNotSupported
 	}
@@ -68,6 +70,7 @@ func (h *Hub) checkSSE(w http.ResponseWriter, r *http.Request, set *settings) (o
 
 // refuse answers a request that is not let in for err, which it returns: 503 if err does not say otherwise.
 func (h *Hub) refuse(w http.ResponseWriter, err error) error {
+	h.refused(err)
 	status, known := statusOf(err)
 	if !known {
 		status = http.StatusServiceUnavailable
@@ -106,6 +109,7 @@ func (h *Hub) putOff(w http.ResponseWriter, err error) error {
 	if h.refuse503 || !later {
 		return h.refuse(w, err)
 	}
+	h.refused(err)
 	sseactor.ComeBack(w)
 	return fmt.Errorf("wskit: accept SSE: %w", err)
 }

@@ -76,12 +76,14 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		rethrow(failed)
 	}
 	if err != nil {
+		l.Counters.Refusals[actors.RefusedUpgrade].Add(1)
 		hub.logRefusal(r, err)
 		return nil, err
 	}
 	upgraded = true
 	hub.adopt(coming)
 	if refused != nil {
+		hub.refused(refused)
 		c.conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
 		return nil, fmt.Errorf("wskit: accept: %w", refused)
 	}

@@ -33,6 +33,7 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 	History                              *History      // how much is kept of a topic, defaults included; nil: of none
 	Book                                 LogBook
+	Counters                             Counters
 }
 
 // TopicLimit is how many topics one subscriber may be in.

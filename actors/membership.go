@@ -64,6 +64,12 @@ func (o *Outbox) SetHome(link *Link, owner Subscriber) {
 	o.mu.Unlock()
 }
 
+// SetTransport says how the owner is reached. It is called before the outbox is shared.
+func (o *Outbox) SetTransport(t Transport) { o.transport = t }
+
+// Transport is how the owner is reached.
+func (o *Outbox) Transport() Transport { return o.transport }
+
 // At reports whether connections is the outbox's home.
 func (o *Outbox) At(connections *actor.PID) bool {
 	return o.link != nil && o.link.Connections == connections

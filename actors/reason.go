@@ -26,6 +26,7 @@ const (
 	ReasonReplaced                   // its user has as many connections as may be, and opened another
 	ReasonExpired                    // who it was let in for is not to be any more
 	ReasonRate                       // it sent more messages than it may
+	Reasons
 )
 
 type wording struct {

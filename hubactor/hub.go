@@ -50,7 +50,7 @@ func Props(cfg Config) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor { return &hub{cfg: cfg.withDefaults()} })
 }
 
-// tree is the whole hub: started in this order, stopped in the reverse.
+// tree is the whole hub: started in this order, which is that of actors.Part, and stopped in the reverse.
 func (h *hub) tree() []actors.Spec {
 	specs := []actors.Spec{
 		{
@@ -147,6 +147,8 @@ func (h *hub) Receive(ctx actor.Context) {
 		answer(m.Reply, h.link.Roll.Count())
 	case *actors.Tree:
 		h.list(ctx, m)
+	case *actors.Inspect:
+		h.inspect(ctx, m)
 	case *actors.Shutdown:
 		if m.Timeout > 0 {
 			h.cfg.DrainTimeout = min(m.Timeout, h.cfg.DrainTimeout)
@@ -198,8 +200,9 @@ func (h *hub) start(ctx actor.Context) {
 	}
 	h.specs = h.tree()
 	h.Supervisor = actors.Supervisor{
-		Log:    h.cfg.Logger,
-		Failed: func(f *actors.Failed) { system.Root.Send(h.link.Listener, f) },
+		Log:      h.cfg.Logger,
+		Failed:   func(f *actors.Failed) { system.Root.Send(h.link.Listener, f) },
+		Restarts: h.link.Counters.Restarts[:],
 		GiveUp: func(reason string) {
 			err := errors.New("wskit: hub ends: " + reason)
 			h.cfg.Logger.Error("wskit: hub ends", "hub", self.Id, "reason", reason)
@@ -329,4 +332,12 @@ func (h *hub) list(ctx actor.Context, m *actors.Tree) {
 		names = append(names, pid.Id)
 	}
 	ctx.Send(h.link.Connections, &listed{names: names, reply: m.Reply})
+}
+
+func (h *hub) inspect(ctx actor.Context, m *actors.Inspect) {
+	list := []actors.ActorInfo{{Name: ctx.Self().Id, Kind: actors.Permanent}}
+	for _, pid := range ctx.Children() {
+		list = append(list, h.Info(pid))
+	}
+	ctx.Send(h.link.Connections, &inspected{actors: list, reply: m.Reply})
 }

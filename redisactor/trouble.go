@@ -19,6 +19,7 @@ func (a *redisActor) trouble(err error) {
 
 // gap reports that messages of others may have been missed, which is worth knowing each time.
 func (a *redisActor) gap(cause error) {
+	a.hub.Counters.Gaps.Add(1)
 	a.begin(cause)
 	a.gate.tell(&actors.Failed{Op: "redis", Err: fmt.Errorf("%w: %w", actors.ErrRedisGap, cause)})
 }
@@ -29,6 +30,7 @@ func (a *redisActor) begin(cause error) {
 		return
 	}
 	a.outage = time.Now()
+	a.hub.Counters.RedisUp.Store(false)
 	what, hint := "wskit: redis lost: what is published here reaches this hub's own subscribers only, and nothing comes from others",
 		"see whether Redis is up and can be reached; the link comes back by itself"
 	switch {
@@ -45,6 +47,7 @@ func (a *redisActor) begin(cause error) {
 }
 
 func (a *redisActor) well() {
+	a.hub.Counters.RedisUp.Store(true)
 	if a.outage.IsZero() {
 		return
 	}

@@ -70,6 +70,7 @@ type Stream struct {
 // New makes a stream. It queues, and ends at once when it is closed, until somebody claims it.
 func New(cfg *Config) *Stream {
 	s := &Stream{cfg: cfg, box: actors.NewBoundOutbox(cfg.Queue)}
+	s.box.SetTransport(actors.TransportSSE)
 	s.box.RunOn(&s.lane)
 	s.box.EncodeWith(cfg.encode())
 	return s
