@@ -35,6 +35,7 @@ type hub struct {
 	missed    *atomic.Int64 // drops that OnDrop was not called for
 	idle      *time.Timer   // warns that nobody runs the hub; nil: it runs
 	late      *time.Timer   // finishes a stop that takes too long
+	metered   *meter        // nil: it is not
 	stopping  bool
 	forgotten bool
 	opened    bool
@@ -213,6 +214,7 @@ func (h *hub) start(ctx actor.Context) {
 	if err := h.Start(ctx, h.specs); err != nil {
 		panic(err)
 	}
+	h.metered = joinMeter(h.link, h.cfg.MeterProvider, h.cfg.TenantClass)
 	if !h.cfg.Shut {
 		h.open(ctx)
 		return
@@ -322,6 +324,7 @@ func (h *hub) drain(ctx actor.Context) {
 
 // over tells everybody that the hub has ended.
 func (h *hub) over() {
+	h.metered.leave(h.link)
 	h.link.Adoptions.End()
 	h.end()
 }
