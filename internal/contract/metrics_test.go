@@ -157,7 +157,7 @@ func TestTheInstrumentsAreThoseOfTheDocsAndMove(t *testing.T) {
 
 	three.Broadcast(nil) // and the next finds no place
 	three.Broadcast(nil)
-	wstest.Eventually(t, "three hubs", func() bool { return c.values(t, "wskit.hub.count")["wskit.tenant.class=gold"] == 3 })
+	wstest.Eventually(t, "three hubs", func() bool { return c.values(t, "wskit.active_hubs")["wskit.tenant.class=gold"] == 3 })
 	watch()
 	three.Start(t)
 	id := at(t, srv)
@@ -203,7 +203,7 @@ func TestHubsOfOneClassAreSummedAndWhatTheyCountedStays(t *testing.T) {
 		}
 		return h
 	}
-	const counts, hubs = "wskit.message.broadcasts", "wskit.hub.count"
+	const counts, hubs = "wskit.message.broadcasts", "wskit.active_hubs"
 	a, b := run(c, "gold", 2), run(c, "gold", 3)
 	d, e, f := run(c, "silver", 4), run(c, "", 5), run(other, "gold", 6)
 	c.expect(t, counts, map[string]int64{gold: 5, silver: 4, "": 5})
@@ -229,7 +229,7 @@ func TestAHubThatIsGivenUpIsMeasuredNoMore(t *testing.T) {
 	c := newCollector(t)
 	hub := wstest.Run(t, wskit.WithMeterProvider(c), wskit.WithLogger(nil))
 	listener := wstest.One(t, hub.Hub, "listener")
-	c.expect(t, "wskit.hub.count", map[string]int64{"": 1})
+	c.expect(t, "wskit.active_hubs", map[string]int64{"": 1})
 	for range 11 {
 		wstest.Crash(listener, "again and again")
 	}
