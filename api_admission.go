@@ -80,12 +80,13 @@ func (h *Hub) refuse(w http.ResponseWriter, err error) error {
 type rejected struct {
 	status int
 	error
+	upgrade bool // the WebSocket library has refused it
 }
 
 // reject answers a request that is not let in, for err.
 func reject(w http.ResponseWriter, status int, err error) error {
 	answer(w, status)
-	return &rejected{status, err}
+	return &rejected{status: status, error: err}
 }
 
 // refused comes when a request has been served, and nothing is kept for it any more: if it was not let in, OnRefuse is told. It returns the
@@ -95,7 +96,9 @@ func (h *Hub) refused(r *http.Request, err error) error {
 	if !ok {
 		return err
 	}
-	if l := h.up(); l.OnRefuse != nil {
+	l := h.up()
+	l.Counters.Refusals[not.kind()].Add(1)
+	if l.OnRefuse != nil {
 		if failed := l.Goroutines.Isolate("OnRefuse", func() { l.OnRefuse(r, not.status, not.error) }); failed != nil {
 			h.report("OnRefuse", failed)
 		}
@@ -134,7 +137,7 @@ func (h *Hub) putOff(w http.ResponseWriter, err error) error {
 		return h.refuse(w, err)
 	}
 	sseactor.ComeBack(w)
-	return &rejected{http.StatusOK, fmt.Errorf("wskit: accept SSE: %w", err)}
+	return &rejected{status: http.StatusOK, error: fmt.Errorf("wskit: accept SSE: %w", err)}
 }
 
 // answer is a status with its text.

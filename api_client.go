@@ -92,7 +92,7 @@ func accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	hub.adopt(coming)
 	if refused != nil {
 		c.conn.Outbox().Close(&actors.Close{Reason: actors.ReasonRefused})
-		return nil, &rejected{http.StatusSwitchingProtocols, fmt.Errorf("wskit: accept: %w", refused)}
+		return nil, &rejected{status: http.StatusSwitchingProtocols, error: fmt.Errorf("wskit: accept: %w", refused)}
 	}
 	return c, nil
 }

@@ -21,7 +21,7 @@ func (h *Hub) refusedUpgrade(r *http.Request, err error) error {
 	if h.told.Or(uint32(kind))&uint32(kind) == 0 {
 		h.logRefusal(r, err, status, advice, missing)
 	}
-	return &rejected{status, err}
+	return &rejected{status: status, error: err, upgrade: true}
 }
 
 func (h *Hub) logRefusal(r *http.Request, err error, status int, advice string, missing []string) {

@@ -16,7 +16,15 @@ const (
 	DropNewest Overflow = iota // it is dropped
 	DropOldest                 // those that have waited longest are dropped until it fits
 	Disconnect                 // the connection is closed, with ReasonSlow; what it was queued is dropped
+
+	// BySubscriber is no Bound's, and of what is counted alone: the Send of a Subscriber of the program's own returned false.
+	BySubscriber
+	Overflows
 )
+
+func (o Overflow) String() string {
+	return [...]string{"newest", "oldest", "disconnect", "subscriber"}[o]
+}
 
 // Overflowed is what an Outbox tells its actor, and that its supervisor, when an episode of dropping has ended: how many
 // messages it cost whom.
@@ -95,6 +103,9 @@ func (o *Outbox) dropAll(q **Batch) {
 
 func (o *Outbox) drop(f *Frame) {
 	o.dropped++
+	if o.link != nil {
+		o.link.Counters.Drops[o.overflow].Add(1)
+	}
 	if o.onDrop != nil {
 		o.onDrop(o.owner, f)
 	}

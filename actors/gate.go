@@ -17,11 +17,11 @@ const (
 	OpBroadcast
 	OpJoin
 	OpLeave
-	ops
+	Ops
 )
 
 func (op Op) String() string {
-	return [ops]string{"register", "unregister", "broadcast", "join", "leave"}[op]
+	return [Ops]string{"register", "unregister", "broadcast", "join", "leave"}[op]
 }
 
 // Operation is a message that passes a Gate.
@@ -37,13 +37,15 @@ type Gate struct {
 	state    gateState
 	retired  bool          // nobody is registered any more
 	retiring chan struct{} // closed then
-	places   [ops]int
-	taken    [ops]int
-	waiting  [ops]waiters    // for a place, in the order they came
+	places   [Ops]int
+	taken    [Ops]int
+	waiting  [Ops]waiters    // for a place, in the order they came
 	line     waiters         // those of Submit among them, whatever their kind
 	inside   []Operation     // admitted before Open
 	roll     *Roll           // hears of what is admitted; may be nil
 	post     func(Operation) // to the registry; must not block, nor call the gate
+
+	timeouts [Ops]uint64 // that gave up waiting
 }
 
 type gateState uint8
@@ -58,7 +60,7 @@ const (
 // leaves as unregistrations, apart from these. With 0 places nobody gets in
 // before Open, and one at a time thereafter: the registry takes it from the caller's hand.
 func NewGate(register, unregister, broadcast int, post func(Operation)) *Gate {
-	return &Gate{places: [ops]int{register, unregister, broadcast, register, unregister}, post: post, retiring: make(chan struct{})}
+	return &Gate{places: [Ops]int{register, unregister, broadcast, register, unregister}, post: post, retiring: make(chan struct{})}
 }
 
 // SetRoll sets where who is subscribed is noted, by what is admitted. It is called before the gate is shared; nil: nowhere.
@@ -112,6 +114,7 @@ func (g *Gate) Submit(op Operation, patience time.Duration, done func(error)) {
 	case admitted || err != nil:
 	case g.state == gateShut && patience > 0:
 		err = ErrTimeout
+		g.timeouts[op.Op()]++
 	default:
 		w := &waiter{op: op, done: done, lined: true}
 		g.line.add(inLine, w)
@@ -300,6 +303,7 @@ func (g *Gate) wait(w *waiter, limit limit) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if !w.over {
+			g.timeouts[kind]++
 			g.dismiss(w, ErrTimeout)
 			g.next(kind) // it may have been the one that held up others
 		}

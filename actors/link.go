@@ -41,6 +41,7 @@ type Link struct {
 	Book                                 LogBook
 	DrainSpread, ReadyDelay              time.Duration
 	Leaving                              atomic.Bool // it is to be shut down, and says so
+	Counters                             Counters
 }
 
 // Ready reports whether the hub runs, and is not to be shut down.

@@ -65,6 +65,12 @@ func (o *Outbox) SetHome(link *Link, owner Subscriber) {
 	o.mu.Unlock()
 }
 
+// SetTransport says how the owner is reached. It is called before the outbox is shared.
+func (o *Outbox) SetTransport(t Transport) { o.transport = t }
+
+// Transport is how the owner is reached.
+func (o *Outbox) Transport() Transport { return o.transport }
+
 // Pools is what the outbox's actor runs on.
 func (o *Outbox) Pools() *Pools {
 	if o.link == nil {

@@ -106,10 +106,13 @@ type (
 	// Shutdown drains the hub and stops it: watch its PID to learn when that is done. A Timeout shortens the hub's own, and a later
 	// Shutdown may shorten it further. Stop, Poison and the end of its parent drain it too, at once, without a spread.
 	Shutdown struct{ Timeout time.Duration }
-	// Describe asks for the hub's Link.
+	// Describe asks for the hub's Link, of which Stats may be asked at any time.
 	Describe struct{ Reply chan<- *Link }
 	// Tree asks for the PIDs of the hub's actors that run now, connections included; names are readable.
 	Tree struct{ Reply chan<- []string }
+	// Inspect asks for the same, with what is known of each: the hub first, then its permanent actors in the order in which they were
+	// started, then connections.
+	Inspect struct{ Reply chan<- []ActorInfo }
 )
 
 // Recalled answers Recall, oldest first. Err is ErrNoHistory, ErrHubStopped, or why Redis could not be asked.

@@ -23,11 +23,11 @@ type Outbox struct {
 	system  []any
 
 	onDrop    func(Subscriber, *Frame) // nil: nobody is told
-	dropped   int32                    // in the current episode
-	framed    bool                     // its end has a close code: see WithCloseCode
-	maxBytes  int                      // these three are the Bound
+	maxBytes  int                      // this, maxFrames and overflow are the Bound
 	maxFrames int32
+	dropped   uint32 // in the current episode
 	overflow  Overflow
+	transport Transport
 	reason    Reason
 	enrolled  bool // on its hub's Roll
 	holding   bool
@@ -58,6 +58,9 @@ func NewOutbox(limit int) *Outbox { return NewBoundOutbox(Bound{Messages: limit}
 
 // NewBoundOutbox makes an outbox that is paused until Resume.
 func NewBoundOutbox(b Bound) *Outbox {
+	if b.Overflow > Disconnect {
+		b.Overflow = DropNewest
+	}
 	return &Outbox{maxFrames: int32(min(max(b.Messages, 1), math.MaxInt32)), maxBytes: b.Bytes, overflow: b.Overflow, paused: true}
 }
 
@@ -302,7 +305,7 @@ func (o *Outbox) Discard() {
 	}
 	for _, m := range o.control {
 		if m, ok := m.(*Overflowed); ok {
-			o.dropped += int32(m.Count)
+			o.dropped += uint32(m.Count)
 		}
 	}
 	o.queue, o.held, o.control, o.onDrop = nil, nil, nil, nil

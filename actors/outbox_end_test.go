@@ -97,7 +97,7 @@ func TestTheCloseCodeIsThatOfWhatBeganTheEnd(t *testing.T) {
 		{actors.Close{Reason: actors.ReasonDisconnected, Code: 4001}, 4001},
 	} {
 		framed, plain := actors.NewOutbox(1), actors.NewOutbox(1)
-		framed.WithCloseCode()
+		framed.SetTransport(actors.TransportWebSocket)
 		for _, box := range []*actors.Outbox{framed, plain} {
 			box.Close(&c.first)
 			box.Close(&actors.Close{Reason: actors.ReasonDisconnected, Code: 4999})

@@ -28,6 +28,7 @@ const (
 	ReasonRate                       // it sent more messages than it may
 	ReasonRestart                    // the hub is stopping, and its drain is spread
 	ReasonMaxAge                     // it has lasted as long as it may
+	Reasons
 )
 
 type wording struct {
@@ -100,14 +101,11 @@ func (o *Outbox) why() (code uint16, text string) {
 // abnormal is the close code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
 const abnormal = 1006
 
-// WithCloseCode says that the end has a close code, as a WebSocket's does. It is called before the outbox is shared.
-func (o *Outbox) WithCloseCode() { o.framed = true }
-
 // CloseCode is the close code with which it ended, sent or received; 0: it has none.
 func (o *Outbox) CloseCode() uint16 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.framed {
+	if o.transport != TransportWebSocket {
 		return 0
 	}
 	if o.reason == ReasonWrite {

@@ -26,6 +26,9 @@ func (o *Outbox) Replay(frames ...*Frame) {
 		if !r.cursor && f.size == 0 && f.websocket == nil { // nothing that the peer could be told
 			continue
 		}
+		if o.link != nil {
+			o.link.Counters.replayed(f)
+		}
 		if *q == nil {
 			*q = batches.Get().(*Batch)
 		}

@@ -15,11 +15,15 @@ type Roll struct {
 
 	mu       sync.Mutex
 	count    int
-	reserved int // places for subscribers that are about to be registered
+	by       [Transports]int // of these
+	reserved int             // places for subscribers that are about to be registered
 	foreign  map[Subscriber]*Outbox
 	topics   map[string]*Topic // that somebody is in
 	busiest  int               // how many topics they were, since the map is as it is
+	owned    int               // of these, users' own
 	users    userRoll
+
+	memberships int // in those that are not
 }
 
 // NewRoll makes the roll of the hub behind link. Reserve lets in up to capacity subscribers (0: any number); up to queueSize
@@ -249,6 +253,7 @@ func (r *Roll) add(box *Outbox, reserved bool) error {
 		box.user.at = r.users.add(box.user.id, box)
 	}
 	r.count++
+	r.by[box.transport]++
 	if reserved {
 		r.reserved--
 		r.users.unreserve(box.User())
@@ -260,6 +265,7 @@ func (r *Roll) add(box *Outbox, reserved bool) error {
 func (r *Roll) remove(sub Subscriber, box *Outbox) {
 	r.mu.Lock()
 	r.count--
+	r.by[box.transport]--
 	if box.user != nil {
 		r.users.remove(box.user.id, box.user.at)
 		box.user.at = nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -16,6 +17,11 @@ const (
 	Temporary Kind = iota // it may end at any time; after a failure it is stopped
 	Permanent             // it must not end while its supervisor runs; after a failure it goes on
 )
+
+// MarshalText is the name, for JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+func (k Kind) String() string { return [...]string{"temporary", "permanent"}[k] }
 
 // Recovery says how a permanent child goes on after a failure.
 type Recovery uint8
@@ -93,6 +99,10 @@ type Supervisor struct {
 	Failed func(*Failed)       // told of every failure
 	GiveUp func(reason string) // told once that a permanent child is over its budget or ended by itself
 
+	// Restarts counts how often each child has gone on after a failure, in the order of the specs. Those that it has a place for have
+	// protoactor's default mailbox, of which Info knows how much is in it.
+	Restarts []atomic.Uint64
+
 	children map[string]*child
 }
 
@@ -100,8 +110,12 @@ type child struct {
 	spec     Spec
 	pid      *actor.PID
 	failures []time.Time
-	backoff  *time.Timer // nil before the first
+	backoff  *time.Timer    // nil before the first
+	restarts *atomic.Uint64 // nil: they are not counted
+	mailbox  actor.Mailbox
 }
+
+var unbounded = actor.Unbounded() // protoactor's default mailbox
 
 // Resolve is what a Supervisor sends itself when a child's backoff is over; its actor hands it to Handle.
 type Resolve struct {
@@ -115,14 +129,35 @@ func (*Resolve) IgnoreDeadLetterLogging() {}
 // Start spawns the children in the order of specs, each under its name.
 func (s *Supervisor) Start(ctx actor.Context, specs []Spec) error {
 	s.children = make(map[string]*child, len(specs))
-	for _, spec := range specs {
+	for i, spec := range specs {
+		c := &child{spec: spec}
+		if i < len(s.Restarts) {
+			c.restarts = &s.Restarts[i]
+			spec.Props.Configure(actor.WithMailbox(func() actor.Mailbox {
+				c.mailbox = unbounded()
+				return c.mailbox
+			}))
+		}
 		pid, err := ctx.SpawnNamed(spec.Props, spec.Name)
 		if err != nil {
 			return fmt.Errorf("wskit: starting %s: %w", spec.Name, err)
 		}
-		s.children[pid.Id] = &child{spec: spec, pid: pid}
+		c.pid = pid
+		s.children[pid.Id] = c
 	}
 	return nil
+}
+
+// Info is what is known of who, a child that has not ended.
+func (s *Supervisor) Info(who *actor.PID) ActorInfo {
+	info := ActorInfo{Name: who.Id}
+	if c := s.children[who.Id]; c != nil {
+		info.Kind = c.spec.Kind
+		if c.restarts != nil {
+			info.Restarts, info.Mailbox = c.restarts.Load(), c.mailbox.UserMessageCount()
+		}
+	}
+	return info
 }
 
 // HandleFailure implements actor.SupervisorStrategy.
@@ -158,6 +193,9 @@ func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervis
 	case ActStop:
 		sup.StopChildren(who)
 	default:
+		if c.restarts != nil {
+			c.restarts.Add(1)
+		}
 		if d.After <= 0 {
 			s.carryOut(sup, who, d.Action)
 			return

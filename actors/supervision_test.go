@@ -50,8 +50,12 @@ func (b *boss) Receive(ctx actor.Context) {
 }
 
 // employ runs a boss of these children until the test ends.
-func employ(t *testing.T, specs ...actors.Spec) *boss {
+func employ(t *testing.T, specs ...actors.Spec) *boss { return hire(t, nil, specs...) }
+
+// hire is employ with restarts counted.
+func hire(t *testing.T, restarts []atomic.Uint64, specs ...actors.Spec) *boss {
 	b := &boss{specs: specs}
+	b.Restarts = restarts
 	b.Log = slog.New(slog.NewTextHandler(&b.log, nil))
 	b.Random = func() float64 { return 0 }
 	b.Failed = func(f *actors.Failed) { b.failed = append(b.failed, f) }
@@ -115,6 +119,8 @@ func (w *worker) Receive(ctx actor.Context) {
 		w.diary.mu.Lock()
 		w.diary.counts = append(w.diary.counts, w.count)
 		w.diary.mu.Unlock()
+	case chan struct{}:
+		<-m
 	case string:
 		ctx.Stop(ctx.Self())
 	}

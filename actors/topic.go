@@ -42,6 +42,9 @@ type Topic struct {
 // Name is the topic's, as in messages.
 func (t *Topic) Name() string { return t.name }
 
+// own reports whether it is a user's own.
+func (t *Topic) own() bool { return strings.HasPrefix(t.name, userMark) }
+
 // topicMember is one place in a topic.
 type topicMember struct {
 	box  *Outbox
@@ -379,8 +382,14 @@ func (r *Roll) enter(name string) *Topic {
 		t = &Topic{name: name}
 		r.topics[name] = t
 		r.interest(name, true)
+		if t.own() {
+			r.owned++
+		}
 	}
 	t.count++
+	if !t.own() {
+		r.memberships++
+	}
 	r.busiest = max(r.busiest, len(r.topics))
 	return t
 }
@@ -389,10 +398,16 @@ func (r *Roll) enter(name string) *Topic {
 func (r *Roll) exit(t *Topic) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t.count--; t.count > 0 {
+	t.count--
+	if !t.own() {
+		r.memberships--
+	}
+	if t.count > 0 {
 		return
 	}
-	delete(r.topics, t.name)
+	if delete(r.topics, t.name); t.own() {
+		r.owned--
+	}
 	if n := len(r.topics); r.busiest > leastRoom && n < r.busiest/4 { // maps keep the room of their busiest hour
 		rest := make(map[string]*Topic, n)
 		maps.Copy(rest, r.topics)
@@ -429,6 +444,25 @@ func (r *Roll) Topics() []string {
 		}
 	}
 	return names
+}
+
+// TopicSize is how many subscribers are in a topic.
+type TopicSize struct {
+	Name        string `json:"name"`
+	Subscribers int    `json:"subscribers"`
+}
+
+// Sizes are the topics that somebody is in, but for users' own, in no particular order.
+func (r *Roll) Sizes() []TopicSize {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]TopicSize, 0, len(r.topics)-r.owned)
+	for name, t := range r.topics {
+		if !t.own() {
+			list = append(list, TopicSize{name, t.count})
+		}
+	}
+	return list
 }
 
 // TopicsOf are the names of the topics that a subscriber's Outbox is in, but for its user's own, in no particular order.

@@ -145,6 +145,19 @@ func (r *Roll) Disconnect(user string, age, lockout time.Duration, m *Close) (cl
 	return closed
 }
 
+// ConnectionsOf are the subscribers that are a user's, those that came first in front.
+func (r *Roll) ConnectionsOf(id string) (list []Subscriber) {
+	r.mu.Lock()
+	boxes := r.users.boxes(id)
+	r.mu.Unlock()
+	for _, box := range boxes {
+		box.mu.Lock()
+		list = append(list, box.owner)
+		box.mu.Unlock()
+	}
+	return list
+}
+
 // Users are the ids of those who are subscribed, in order.
 func (r *Roll) Users() []string {
 	r.mu.Lock()

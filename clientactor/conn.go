@@ -115,9 +115,9 @@ func New(ws *websocket.Conn, cfg *Config, goroutines *actors.Runner, handle func
 }
 
 func newConn(cfg *Config, goroutines *actors.Runner, handle func(binary bool, data []byte) error) *Conn {
-	c := &Conn{cfg: cfg, goroutines: goroutines, handle: handle, box: actors.NewBoundOutbox(cfg.Queue)}
-	c.box.WithCloseCode()
-	return c
+	box := actors.NewBoundOutbox(cfg.Queue)
+	box.SetTransport(actors.TransportWebSocket)
+	return &Conn{cfg: cfg, goroutines: goroutines, handle: handle, box: box}
 }
 
 // agree notes which subprotocol the peer has agreed on, in whatever case, and reports whether it is actors.Subprotocol.

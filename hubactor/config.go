@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit/actors"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -83,6 +84,11 @@ type Config struct {
 	Logger *slog.Logger
 	// Redis makes the spec of the child that links the hub to Redis, as redisactor.Spec does; nil: no Redis.
 	Redis func(*actors.Link) actors.Spec
+	// MeterProvider exports the hub's Stats as OpenTelemetry metrics, summed over all hubs with this provider and TenantClass, which is the
+	// attribute wskit.tenant.class ("": there is none). It is called on goroutines of the hub's, soon after its start and soon after its
+	// end. nil: it is not exported.
+	MeterProvider metric.MeterProvider
+	TenantClass   string
 	// Shut makes the hub wait for actors.Open before it applies any operation.
 	Shut bool
 }

@@ -40,6 +40,11 @@ type (
 		names []string
 		reply chan<- []string
 	}
+	// inspected, from the hub: complete the answer to actors.Inspect.
+	inspected struct {
+		actors []actors.ActorInfo
+		reply  chan<- []actors.ActorInfo
+	}
 	// allLeft, from itself: all that those who left had reported has been handled.
 	allLeft struct{}
 	// overdue, from its own timer: the drain deadline has passed; last, and nothing will end what still runs.
@@ -96,6 +101,11 @@ func (c *connections) Receive(ctx actor.Context) {
 			m.names = append(m.names, id)
 		}
 		answer(m.reply, m.names)
+	case *inspected:
+		for id, e := range c.entries {
+			m.actors = append(m.actors, actors.ActorInfo{Name: id, Mailbox: e.Outbox.UserMessageCount(), Subscriber: e.Subscriber})
+		}
+		answer(m.reply, m.actors)
 	case *actors.Crash:
 		panic(m.Reason)
 	case *actor.Stopping:

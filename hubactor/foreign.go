@@ -88,6 +88,7 @@ func (f *foreign) send(ctx actor.Context, b *actors.Batch) {
 		for frame := range b.Messages {
 			if !f.sub.Send(bytes.Clone(frame.Payload())) {
 				f.dropped++
+				f.link.Counters.Drops[actors.BySubscriber].Add(1)
 			} else if f.dropped > 0 {
 				episodes = append(episodes, f.dropped)
 				f.dropped = 0

@@ -36,6 +36,7 @@ type hub struct {
 	missed    *atomic.Int64 // drops that OnDrop was not called for
 	idle      *time.Timer   // warns that nobody runs the hub; nil: it runs
 	late      *time.Timer   // finishes a stop that takes too long
+	metered   *meter        // nil: it is not
 	stopping  bool
 	forgotten bool
 	opened    bool
@@ -54,7 +55,7 @@ func Props(cfg Config) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor { return &hub{cfg: cfg.withDefaults()} })
 }
 
-// tree is the whole hub: started in this order, stopped in the reverse.
+// tree is the whole hub: started in this order, which is that of actors.Part, and stopped in the reverse.
 func (h *hub) tree() []actors.Spec {
 	specs := []actors.Spec{
 		{
@@ -151,6 +152,8 @@ func (h *hub) Receive(ctx actor.Context) {
 		answer(m.Reply, h.link.Roll.Count())
 	case *actors.Tree:
 		h.list(ctx, m)
+	case *actors.Inspect:
+		h.inspect(ctx, m)
 	case *actors.Unready:
 		h.link.Leaving.Store(true)
 	case *actors.Shutdown:
@@ -211,8 +214,9 @@ func (h *hub) start(ctx actor.Context) {
 	}
 	h.specs = h.tree()
 	h.Supervisor = actors.Supervisor{
-		Log:    h.cfg.Logger,
-		Failed: func(f *actors.Failed) { system.Root.Send(h.link.Listener, f) },
+		Log:      h.cfg.Logger,
+		Failed:   func(f *actors.Failed) { system.Root.Send(h.link.Listener, f) },
+		Restarts: h.link.Counters.Restarts[:],
 		GiveUp: func(reason string) {
 			err := h.fail(errors.New(reason))
 			h.cfg.Logger.Error("wskit: hub ends", "reason", reason)
@@ -223,6 +227,7 @@ func (h *hub) start(ctx actor.Context) {
 	if err := h.Start(ctx, h.specs); err != nil {
 		panic(err)
 	}
+	h.metered = joinMeter(h.link, h.cfg.MeterProvider, h.cfg.TenantClass)
 	if !h.cfg.Shut {
 		h.open(ctx)
 		return
@@ -345,6 +350,7 @@ func (h *hub) fail(cause error) error {
 
 // over tells everybody that the hub has ended.
 func (h *hub) over() {
+	h.metered.leave(h.link)
 	h.link.Adoptions.End()
 	h.end(h.failed)
 }
@@ -355,4 +361,12 @@ func (h *hub) list(ctx actor.Context, m *actors.Tree) {
 		names = append(names, pid.Id)
 	}
 	ctx.Send(h.link.Connections, &listed{names: names, reply: m.Reply})
+}
+
+func (h *hub) inspect(ctx actor.Context, m *actors.Inspect) {
+	list := []actors.ActorInfo{{Name: ctx.Self().Id, Kind: actors.Permanent}}
+	for _, pid := range ctx.Children() {
+		list = append(list, h.Info(pid))
+	}
+	ctx.Send(h.link.Connections, &inspected{actors: list, reply: m.Reply})
 }

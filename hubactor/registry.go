@@ -129,6 +129,7 @@ func (r *registry) fanOut(ctx actor.Context) {
 	if r.log != nil && len(rest) > 0 {
 		defer r.link.Book.SetAt(r.log.at)
 	}
+	r.link.Counters.Broadcasts.Add(uint64(len(rest)))
 	for len(rest) > 0 && !to.Nobody {
 		var f *actors.Frame
 		f, rest = actors.Bundle(rest)
@@ -166,19 +167,33 @@ func (r *registry) record(ctx actor.Context, m *actors.Broadcast) *actors.Frame 
 }
 
 func (r *registry) post(f *actors.Frame, to actors.Audience) {
+	members := 0
 	if to.Topic != nil {
 		for box := range r.seating.Members(to.Topic) {
-			if box != to.Except && box.Broadcast(f) {
+			if box == to.Except {
+				continue
+			}
+			if members++; box.Broadcast(f) {
 				r.crowded = true
 			}
 		}
-		return
-	}
-	for _, each := range r.members {
-		if each.Outbox != to.Except && each.Outbox.Broadcast(f) {
-			r.crowded = true
+	} else {
+		for _, each := range r.members {
+			if each.Outbox == to.Except {
+				continue
+			}
+			if members++; each.Outbox.Broadcast(f) {
+				r.crowded = true
+			}
 		}
 	}
+	r.delivered(f, members)
+}
+
+// delivered counts what was posted to so many.
+func (r *registry) delivered(f *actors.Frame, members int) {
+	r.link.Counters.Deliveries.Add(uint64(members * f.Count()))
+	r.link.Counters.Bytes.Add(uint64(members * f.Len()))
 }
 
 // pace lets the connections' actors have their turn.
@@ -290,6 +305,9 @@ func (r *registry) register(ctx actor.Context, m *actors.Register) {
 		ctx.Send(r.link.Connections, adopt)
 	}
 	joined := actors.Member{Subscriber: m.Subscriber, Outbox: box}
+	if m.Cursor.After != "" {
+		r.link.Counters.Resumes.Add(1)
+	}
 	r.tell(ctx, &actors.Connected{Member: joined})
 	box.SetJoined(true)
 	each := r.know(joined)
@@ -365,6 +383,7 @@ func (r *registry) remove(ctx actor.Context, m actors.Member) {
 	if m.Outbox.SetJoined(false) {
 		root, listener := r.link.System.Root, r.link.Listener
 		event := &actors.Disconnected{Member: m, Reason: m.Outbox.Reason(), Code: m.Outbox.CloseCode()}
+		r.link.Counters.Disconnects[event.Reason].Add(1)
 		m.Outbox.WhenQuiet(func() { root.Send(listener, event) })
 	}
 }

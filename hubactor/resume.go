@@ -138,6 +138,7 @@ func (r *registry) recalled(w *waiting) {
 // kept finds it there, unless it is the exception.
 func (r *registry) late(m *actors.Broadcast, at actors.Position) {
 	to := m.Audience()
+	r.link.Counters.Broadcasts.Add(1)
 	if to.Nobody {
 		return
 	}
@@ -148,6 +149,7 @@ func (r *registry) late(m *actors.Broadcast, at actors.Position) {
 		has := at.Epoch == r.log.at.Epoch && each.from >= at.N
 		if each.waits == nil && each.Outbox != to.Except && !has {
 			each.Outbox.Broadcast(m.Frame)
+			r.delivered(m.Frame, 1)
 			if at.Epoch == r.log.at.Epoch && at.N <= r.log.at.N { // so that it is not told that again when it comes back
 				each.Outbox.Replay(actors.NewMark(r.log.at))
 			}
@@ -168,6 +170,7 @@ func (r *registry) besides(f *actors.Frame, to actors.Audience) {
 	for w := range r.waiting.each {
 		if w.member != nil && w.member.Outbox != to.Except && !to.Nobody && (to.Topic == nil || slices.Contains(w.topics, to.Topic)) {
 			w.member.Outbox.Broadcast(f)
+			r.delivered(f, 1)
 		}
 	}
 }

@@ -240,6 +240,9 @@ func (a *redisActor) pongedLogged(n uint64) {
 func (a *redisActor) repaired(r *reading) {
 	h, g := a.history, r.got
 	held, was, fresh := h.held, h.at, h.fresh
+	if !fresh {
+		a.hub.Counters.Repairs.Add(1)
+	}
 	if g.at.Epoch == "" || g.at.Epoch == was.Epoch && g.at.N < was.N {
 		g.at = was
 	}

@@ -154,6 +154,7 @@ func (a *redisActor) missed(n int) {
 		a.proceed()
 		return
 	}
+	a.hub.Counters.Gaps.Add(1)
 	a.gate.report(fmt.Errorf("%w: %d were left out, which came faster than this hub takes them", actors.ErrRedisGap, n))
 }
 

@@ -19,6 +19,7 @@ func (a *redisActor) trouble(err error) {
 
 // gap reports that messages of others may have been missed, which is worth knowing each time.
 func (a *redisActor) gap(cause error) {
+	a.hub.Counters.Gaps.Add(1)
 	a.begin(cause)
 	a.gate.tell(&actors.Failed{Op: "redis", Err: fmt.Errorf("%w: %w", actors.ErrRedisGap, cause)})
 }
@@ -56,6 +57,7 @@ func (a *redisActor) well() {
 
 // turn tells the hub that the link is up or lost, each time that changes; before it was up for the first time it counts as lost.
 func (a *redisActor) turn(up bool) {
+	a.hub.Counters.RedisUp.Store(up)
 	if a.up != up {
 		a.up = up
 		a.gate.tell(&actors.RedisChanged{Up: up})

@@ -72,6 +72,7 @@ type Stream struct {
 func New(cfg *Config) *Stream {
 	s := &Stream{cfg: cfg, box: actors.NewBoundOutbox(cfg.Queue)}
 	s.lane.box = s.box
+	s.box.SetTransport(actors.TransportSSE)
 	s.box.RunOn(&s.lane)
 	s.box.EncodeWith(cfg.encode())
 	return s
