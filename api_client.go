@@ -39,6 +39,12 @@ func Accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 		answer(w, http.StatusInternalServerError)
 		return nil, fmt.Errorf("%w: nil context", ErrInvalidArgument)
 	}
+	hub, err := hub.holdContext(r.Context())
+	if err != nil {
+		turnAway(w, r, err)
+		return nil, fmt.Errorf("wskit: accept: %w", err)
+	}
+	defer hub.release()
 	c := &Client{hub: hub}
 	set := configure(clientOpts).at(hub)
 	if acceptOpts == nil {
@@ -117,6 +123,14 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		}
 		return c
 	}
+	hub, err := hub.hold()
+	if err != nil {
+		hub.warn("NewClient: " + err.Error())
+		go conn.CloseNow()
+		return c
+	}
+	defer hub.release()
+	c.hub = hub
 	set := configure(opts).at(hub)
 	c.conn = clientactor.New(conn, set.ws, hub.up().Goroutines, c.handle(ctx))
 	c.listen(ctx)

@@ -115,6 +115,12 @@ func (a Audience) logged() bool {
 
 // publishLoosely sends frame to every instance; the error is non-nil only when it cannot be sent at all.
 func (a Audience) publishLoosely(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
+	hub, err := a.hub.holdContext(ctx)
+	if err != nil {
+		return nil
+	}
+	defer hub.release()
+	a.hub = hub
 	if l := a.hub.up(); l.Redis != nil {
 		m, err := a.everywhere(frame, opts)
 		if err == nil {
@@ -131,6 +137,12 @@ func (a Audience) publishLoosely(ctx context.Context, frame *actors.Frame, opts 
 
 // publishContext sends frame to every instance, and says what happened.
 func (a Audience) publishContext(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
+	hub, err := a.hub.holdContext(ctx)
+	if err != nil {
+		return err
+	}
+	defer hub.release()
+	a.hub = hub
 	l := a.hub.up()
 	if l.Redis == nil {
 		m, err := a.message(frame, opts)

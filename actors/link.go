@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -21,7 +22,7 @@ type Link struct {
 	Gate                                 *Gate
 	Adoptions                            *Adoptions
 	Goroutines                           *Runner         // for what may block; closed when the hub has ended
-	Life                                 context.Context // ends when the hub has ended
+	Life                                 context.Context // ends when the hub has ended; its cause is an ErrHubFailed if it was given up
 	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
 	Patience                             time.Duration // the channel timeout
@@ -33,6 +34,15 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 	History                              *History      // how much is kept of a topic, defaults included; nil: of none
 	Book                                 LogBook
+	Tag                                  any // the Config's
+}
+
+// Err is nil while the hub runs and after an orderly end, else what it was given up for, an ErrHubFailed.
+func (l *Link) Err() error {
+	if err := context.Cause(l.Life); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // TopicLimit is how many topics one subscriber may be in.

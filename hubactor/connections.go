@@ -78,6 +78,8 @@ func (c *connections) Receive(ctx actor.Context) {
 		c.link.Log.Warn("wskit: a client sent a message that is longer than it may be and is closed with 1009; WithMaxMessageSize allows longer ones", "limit", m.Limit)
 	case *actors.Drain:
 		c.drain(ctx, m)
+	case *retire:
+		c.retire(ctx, m)
 	case *overdue:
 		c.overdue(ctx, m)
 	case *allLeft:

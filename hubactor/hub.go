@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -31,7 +30,8 @@ type hub struct {
 	link  *actors.Link
 	specs []actors.Spec
 
-	end       context.CancelFunc
+	end       context.CancelCauseFunc
+	failed    error         // what it is given up for; nil: it is not
 	missed    *atomic.Int64 // drops that OnDrop was not called for
 	idle      *time.Timer   // warns that nobody runs the hub; nil: it runs
 	late      *time.Timer   // finishes a stop that takes too long
@@ -67,7 +67,7 @@ func (h *hub) tree() []actors.Spec {
 		{
 			Name: "registry", Kind: actors.Permanent, Recovery: actors.Restart,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  registryProps(h.cfg, h.link),
+			Props:  registryProps(h.link),
 		},
 	}
 	if h.cfg.Redis != nil {
@@ -91,7 +91,9 @@ func (h *hub) Receive(ctx actor.Context) {
 		actors.FlushLog(h.cfg.Logger, flushWithin)
 		h.late.Stop()
 		h.over()
-		h.link.Goroutines.Close()
+		if h.cfg.tenancy == nil { // else they are for all tenants
+			h.link.Goroutines.Close()
+		}
 	case *actor.Terminated:
 		if !h.stopping {
 			h.Ended(m.Who)
@@ -147,6 +149,10 @@ func (h *hub) Receive(ctx actor.Context) {
 		answer(m.Reply, h.link.Roll.Count())
 	case *actors.Tree:
 		h.list(ctx, m)
+	case *retire:
+		ctx.Send(h.link.Connections, m)
+	case *retirement:
+		h.retire(ctx, m)
 	case *actors.Shutdown:
 		if m.Timeout > 0 {
 			h.cfg.DrainTimeout = min(m.Timeout, h.cfg.DrainTimeout)
@@ -166,6 +172,7 @@ func (h *hub) recover(ctx actor.Context) {
 		f := actors.NewFailed(ctx.Self(), v, actors.Decision{Action: actors.ActGiveUp, Attempt: 1})
 		f.Log(h.cfg.Logger)
 		ctx.Send(h.link.Listener, f)
+		h.fail(f.Err)
 		ctx.Stop(ctx.Self())
 	}
 }
@@ -174,7 +181,7 @@ func (h *hub) start(ctx actor.Context) {
 	system, self := ctx.ActorSystem(), ctx.Self()
 	child := func(name string) *actor.PID { return actor.NewPID(self.Address, self.Id+"/"+name) }
 	registry := child("registry")
-	life, end := context.WithCancel(context.Background())
+	life, end := context.WithCancelCause(context.Background())
 	h.end = end
 	h.link = &actors.Link{
 		Hub: self, Listener: child("listener"), Connections: child("connections"), Registry: registry,
@@ -182,11 +189,11 @@ func (h *hub) start(ctx actor.Context) {
 		Gate: actors.NewGate(h.cfg.RegisterBuf, h.cfg.RegisterBuf, h.cfg.BroadcastBuf,
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
 		Adoptions:  new(actors.Adoptions),
-		Goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
+		Goroutines: h.goroutines(),
 		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, Greets: h.cfg.OnConnect != nil,
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
-		History: h.cfg.History,
+		History: h.cfg.History, Tag: h.cfg.Tag,
 	}
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)
@@ -201,7 +208,7 @@ func (h *hub) start(ctx actor.Context) {
 		Log:    h.cfg.Logger,
 		Failed: func(f *actors.Failed) { system.Root.Send(h.link.Listener, f) },
 		GiveUp: func(reason string) {
-			err := errors.New("wskit: hub ends: " + reason)
+			err := h.fail(errors.New(reason))
 			h.cfg.Logger.Error("wskit: hub ends", "hub", self.Id, "reason", reason)
 			system.Root.Send(h.link.Listener, &actors.Failed{Op: self.Id, Err: err, Action: actors.ActGiveUp})
 			system.Root.Stop(self)
@@ -212,6 +219,7 @@ func (h *hub) start(ctx actor.Context) {
 	}
 	if !h.cfg.Shut {
 		h.open(ctx)
+		h.cfg.tenancy.tell(system.Root, &tenantUp{h.cfg.tenancy, h.link})
 		return
 	}
 	h.idle = time.AfterFunc(runWithin, func() { system.Root.Send(self, notRun{}) })
@@ -317,10 +325,20 @@ func (h *hub) drain(ctx actor.Context) {
 	h.late = time.AfterFunc(time.Until(limit), h.over)
 }
 
+// fail notes what the hub is given up for, in the words of Err. An end that has begun stays the orderly one that it was.
+func (h *hub) fail(cause error) error {
+	err := fmt.Errorf("%w: %w", actors.ErrHubFailed, cause)
+	if !h.stopping && h.failed == nil {
+		h.failed = err
+	}
+	return err
+}
+
 // over tells everybody that the hub has ended.
 func (h *hub) over() {
 	h.link.Adoptions.End()
-	h.end()
+	h.end(h.failed)
+	h.cfg.tenancy.tell(h.link.System.Root, &tenantOver{h.cfg.tenancy})
 }
 
 func (h *hub) list(ctx actor.Context, m *actors.Tree) {

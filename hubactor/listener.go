@@ -105,12 +105,14 @@ func (l listener) Receive(ctx actor.Context) {
 		l.ran(m)
 	case *actors.Caught:
 		answer(m.Reply, struct{}{})
+	case *retire:
+		ctx.Send(l.link.Hub, &retirement{m, l.quiet()})
 	case *actors.Drain:
 		l.drain = m
 	case *actors.Crash:
 		panic(m.Reason)
 	}
-	if l.drain != nil && l.owed == 0 && l.members.idle() && l.drops.idle() && l.others.idle() {
+	if l.drain != nil && l.quiet() {
 		answer(l.drain.Done, struct{}{})
 		l.drain = nil
 	}
