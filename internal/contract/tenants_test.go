@@ -348,11 +348,14 @@ func TestStopIsUntilTheNextHubAndShutdownForGood(t *testing.T) {
 	}
 	inA, inB := at("/a"), at("/b")
 	a.Broadcast([]byte("1"))
-	if err := tenants.Stop(t.Context(), "a"); err != nil {
-		t.Error(err)
-	}
+	stopping := wstest.Begin(func() {
+		if err := tenants.Stop(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+	})
 	inA.Expect(t, "1")
 	inA.Ends(t, websocket.StatusGoingAway)
+	wstest.Receive(t, "Stop returns", stopping)
 	if err := a.BroadcastContext(t.Context(), nil); !errors.Is(err, wskit.ErrHubStopped) {
 		t.Error(err)
 	}
@@ -376,10 +379,10 @@ func TestStopIsUntilTheNextHubAndShutdownForGood(t *testing.T) {
 	if err := tenants.Shutdown(stopped); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+	inB.Ends(t, websocket.StatusGoingAway)
 	if err := tenants.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	inB.Ends(t, websocket.StatusGoingAway)
 	if _, err := tenants.Hub("a"); !errors.Is(err, wskit.ErrHubStopped) {
 		t.Error(err)
 	}
@@ -511,6 +514,7 @@ func TestOneHandlerServesAllTenantsOverBothTransports(t *testing.T) {
 	if events := srv.StreamAt(t, "/c"); !strings.HasPrefix(<-events.Events, "[retry:") {
 		t.Error("it is not told to come back")
 	}
+	_ = sockets["b"].CloseNow()
 	if err := tenants.Stop(t.Context(), "b"); err != nil {
 		t.Error(err)
 	}
