@@ -56,7 +56,7 @@ func (h *hub) tree() []actors.Spec {
 		{
 			Name: "listener", Kind: actors.Permanent, Recovery: actors.Restart,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  listenerProps(h.cfg, h.link, h.missed),
+			Props:  listenerProps(&h.cfg, h.link, h.missed),
 		},
 		{
 			// Resumed, not restarted: its state is nothing but its children, and protoactor stops them on a restart.

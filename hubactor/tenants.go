@@ -57,7 +57,9 @@ func Tenants(cfg TenantsConfig) *actor.Props {
 	}
 	cfg.Logger = actors.NewLog(cfg.Logger)
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &tenants{cfg: cfg, by: map[string]*tenant{}, goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false)}
+		t := &tenants{cfg: cfg, by: map[string]*tenant{}, goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false)}
+		t.props = actor.PropsFromProducer(func() actor.Actor { return t.next })
+		return t
 	})
 }
 
@@ -66,6 +68,8 @@ type tenants struct {
 	cfg        TenantsConfig
 	self       *actor.PID
 	root       *actor.RootContext
+	props      *actor.Props       // of every hub
+	next       *hub               // the one being spawned
 	goroutines *actors.Runner     // of all hubs
 	by         map[string]*tenant // by key
 	live       int                // those of them that have not failed
@@ -283,7 +287,9 @@ func (t *tenants) spawn(ctx actor.Context, m *configured) {
 	each.hub = &tenancy{each, t.self, t.goroutines}
 	if m.err == nil {
 		m.cfg.Shut, m.cfg.tenancy = false, each.hub
-		_, m.err = ctx.SpawnNamed(Props(m.cfg), each.key)
+		t.next = &hub{cfg: m.cfg.withDefaults()}
+		_, m.err = ctx.SpawnNamed(t.props, each.key)
+		t.next = nil
 	}
 	if m.err != nil {
 		each.hub = nil
