@@ -60,23 +60,26 @@ func TestMessagesToATenantAreNotLostWhileItsHubIdles(t *testing.T) {
 		return hubactor.Config{}
 	}})
 	root := actors.System().Root
-	pace := time.NewTicker(2 * time.Millisecond)
-	defer pace.Stop()
-	for i := range 300 {
-		s := newSub()
-		for _, m := range []any{&actors.Register{Subscriber: s}, &actors.Broadcast{Frame: actors.NewFrame(fmt.Append(nil, i))}, &actors.Unregister{Subscriber: s}} {
-			root.Send(pid, &actors.ToTenant{Name: "a", Message: m})
-		}
-		if got := s.got.await(t, 1); got[0] != fmt.Sprint(i) {
-			t.Fatal(i, got)
-		}
-		for range i % 7 {
-			<-pace.C
-		}
+	const names = 16
+	var group sync.WaitGroup
+	for g := range names {
+		group.Go(func() {
+			for i := range 300 {
+				s := newSub()
+				for _, m := range []any{&actors.Register{Subscriber: s}, &actors.Broadcast{Frame: actors.NewFrame(fmt.Append(nil, i))}, &actors.Unregister{Subscriber: s}} {
+					root.Send(pid, &actors.ToTenant{Name: fmt.Sprint(g), Message: m})
+				}
+				if got := s.got.await(t, 2); got[0] != fmt.Sprint(i) {
+					t.Error(i, got)
+				}
+				<-time.After(2*time.Millisecond + time.Duration((g*300+i)%200)*10*time.Microsecond) // the hub is about to idle
+			}
+		})
 	}
+	group.Wait()
 	mu.Lock()
 	defer mu.Unlock()
-	if made < 2 {
+	if made < 2*names {
 		t.Error("nothing has idled")
 	}
 }
