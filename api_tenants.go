@@ -123,7 +123,8 @@ func (t *Tenants) up() *actor.PID {
 
 // Hub is the running hub of that name: 1 to 255 bytes of UTF-8 without control characters. It may be kept for as long as one likes, and is
 // the hub of that name whatever becomes of the actors behind it: when they have idled, or were given up for a failure that is
-// past, its next use makes it anew. After Stop it is stopped (ErrHubStopped) until somebody asks for Hub again, and after Shutdown for good.
+// past, its next use makes it anew. Once its hub was stopped, by Stop or its own Shutdown, it is stopped too (ErrHubStopped) until somebody asks
+// for Hub again, and after the Shutdown of all for good.
 //
 // It waits for up to DefaultTenantTimeout while the hub is made, or the one before it ends. The error wraps ErrInvalidTenant,
 // ErrTooManyTenants, ErrTenantFailed, ErrTimeout, ErrHubStopped after Shutdown has begun, or is a *PanicError of configure.
@@ -184,7 +185,7 @@ func (t *Tenants) Names() []string {
 }
 
 // Stop does for the hub of that name what Shutdown of a Hub does, and waits for it, as long as ctx lets it. nil: it has stopped, or did not
-// run.
+// run. What becomes of a *Hub that is kept, Hub says; one whose hub has idled before knows of no other's end.
 func (t *Tenants) Stop(ctx context.Context, name string) error {
 	if t == nil || ctx == nil {
 		return fmt.Errorf("%w: nil tenants or context", ErrInvalidArgument)

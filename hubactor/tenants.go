@@ -163,7 +163,7 @@ func (t *tenants) Receive(ctx actor.Context) {
 		}
 	case *actor.Terminated:
 		if each := t.by[strings.TrimPrefix(m.Who.Id, ctx.Self().Id+"/")]; each != nil {
-			t.gone(ctx, each, m.Who)
+			t.gone(ctx, each)
 		}
 	case sweepTenants:
 		t.sweeps = nil
@@ -399,11 +399,10 @@ func (each *tenant) stopped() {
 }
 
 // gone is for a hub whose actor has ended too: the name is free.
-func (t *tenants) gone(ctx actor.Context, each *tenant, who *actor.PID) {
+func (t *tenants) gone(ctx actor.Context, each *tenant) {
 	t.ended(ctx, each)
 	link := each.link
 	each.hub, each.link = nil, nil
-	t.root.Send(who, forgotten{})
 	if link != nil {
 		for _, pid := range []*actor.PID{link.Hub, link.Listener, link.Connections, link.Registry, link.Redis} {
 			if pid != nil {
