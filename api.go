@@ -109,6 +109,7 @@ type Hub struct {
 	hijackSSE bool
 	refuse503 bool       // WithSSERefusalStatus
 	attached  *actor.PID // the hub actor that somebody else spawned
+	tenant    *tenant    // nil: it is none of Tenants
 
 	topicHistory func(topic string) History
 
@@ -155,6 +156,7 @@ func (h *Hub) Run(ctx context.Context) {
 		h.warn("Run ignored: nil hub or context")
 		return
 	}
+	h = h.current()
 	l := h.up()
 	owner := h.attached == nil && h.running.CompareAndSwap(false, true)
 	if owner {
@@ -184,12 +186,8 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	if h == nil || ctx == nil {
 		return fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
 	}
-	l := h.up()
-	m := &actors.Shutdown{}
-	if deadline, ok := ctx.Deadline(); ok {
-		m.Timeout = max(time.Until(deadline), 1)
-	}
-	l.System.Root.Send(l.Hub, m)
+	l := h.current().up()
+	l.System.Root.Send(l.Hub, &actors.Shutdown{Timeout: untilEnd(ctx)})
 	select {
 	case <-l.Done:
 		return nil
@@ -229,7 +227,7 @@ func (h *Hub) Register(sub Subscriber) {
 		h.warn("Register ignored: nil hub, or subscriber nil or not comparable")
 		return
 	}
-	_ = h.register(sub, h.enter)
+	_ = h.register(context.Background(), sub, h.enter)
 }
 
 // Unregister closes sub, after what is queued for it was written, and calls OnDisconnect. Of a subscriber that the hub
@@ -254,16 +252,23 @@ func (h *Hub) RegisterContext(ctx context.Context, sub Subscriber) error {
 	if h == nil || ctx == nil || !usable(sub) {
 		return fmt.Errorf("%w: nil hub or context, or subscriber nil or not comparable", ErrInvalidArgument)
 	}
-	return h.register(sub, func(op actors.Operation) error { return h.enterContext(ctx, op) })
+	return h.register(ctx, sub, func(op actors.Operation) error { return h.enterContext(ctx, op) })
 }
 
-func (h *Hub) register(sub Subscriber, enter func(actors.Operation) error) error {
+func (h *Hub) register(ctx context.Context, sub Subscriber, enter func(actors.Operation) error) error {
 	if closed(sub) {
 		return ErrHubStopped
 	}
+	h, err := h.holdContext(ctx)
+	if err != nil {
+		if !errors.Is(err, ErrTimeout) {
+			h.closeLate(sub)
+		}
+		return err
+	}
+	defer h.release()
 	m, in := registration(h, sub)
-	err := enter(m)
-	if err == nil {
+	if err = enter(m); err == nil {
 		in()
 	} else if errors.Is(err, ErrHubStopped) {
 		h.closeLate(sub)
@@ -297,7 +302,7 @@ func (h *Hub) SubscribeToRedis(ctx context.Context) {
 		h.warn("SubscribeToRedis ignored: nil hub or context")
 		return
 	}
-	l := h.up()
+	l := h.current().up()
 	if l.Redis == nil {
 		return
 	}
@@ -331,6 +336,10 @@ func (h *Hub) unused() bool { return h == nil || h.attached == nil && h.link.Loa
 func (h *Hub) PID() *actor.PID {
 	if h == nil {
 		return nil
+	}
+	h, err := h.hold()
+	if err == nil {
+		defer h.release()
 	}
 	return h.up().Hub
 }
@@ -371,8 +380,13 @@ func (h *Hub) spawn() *actor.PID {
 
 // enter hands an operation to the hub. A timeout is told to OnTimeout here, since it is this caller's.
 func (h *Hub) enter(op actors.Operation) error {
+	h, err := h.hold()
+	if err != nil {
+		return err
+	}
+	defer h.release()
 	l := h.up()
-	err := l.Gate.Enter(op, l.Patience)
+	err = l.Gate.Enter(op, l.Patience)
 	if errors.Is(err, ErrTimeout) && l.OnTimeout != nil {
 		if err := actors.Fence("OnTimeout", func() { l.OnTimeout(op.Op().String()) }); err != nil {
 			h.report("OnTimeout", err)
@@ -390,6 +404,11 @@ func (h *Hub) report(op string, err error) {
 
 // enterContext is enter that waits for as long as ctx lets it; the caller is told of everything.
 func (h *Hub) enterContext(ctx context.Context, op actors.Operation) error {
+	h, err := h.holdContext(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.release()
 	return h.up().Gate.EnterContext(ctx, op)
 }
 

@@ -49,6 +49,12 @@ func accept(ctx context.Context, w http.ResponseWriter, r *http.Request, hub *Hu
 	if ctx == nil {
 		return nil, reject(w, http.StatusInternalServerError, fmt.Errorf("%w: nil context", ErrInvalidArgument))
 	}
+	hub, err := hub.holdContext(r.Context())
+	if err != nil {
+		turnAway(w, r, err)
+		return nil, fmt.Errorf("wskit: accept: %w", err)
+	}
+	defer hub.release()
 	c := &Client{hub: hub}
 	set := configure(clientOpts).at(hub)
 	if acceptOpts == nil {
@@ -126,6 +132,14 @@ func NewClient(hub *Hub, conn *websocket.Conn, ctx context.Context, opts ...Clie
 		}
 		return c
 	}
+	hub, err := hub.hold()
+	if err != nil {
+		hub.warn("NewClient: " + err.Error())
+		go conn.CloseNow()
+		return c
+	}
+	defer hub.release()
+	c.hub = hub
 	set := configure(opts).at(hub)
 	c.conn = clientactor.New(conn, set.ws, hub.up().Goroutines, c.handle(ctx))
 	c.listen(ctx)

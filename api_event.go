@@ -119,6 +119,12 @@ func (a Audience) publishLoosely(ctx context.Context, frame *actors.Frame, opts 
 }
 
 func (a Audience) sendLoosely(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
+	hub, err := a.hub.holdContext(ctx)
+	if err != nil {
+		return nil
+	}
+	defer hub.release()
+	a.hub = hub
 	if l := a.hub.up(); l.Redis != nil {
 		m, err := a.everywhere(frame, opts)
 		if err == nil {
@@ -139,6 +145,12 @@ func (a Audience) publishContext(ctx context.Context, frame *actors.Frame, opts 
 }
 
 func (a Audience) sendContext(ctx context.Context, frame *actors.Frame, opts []BroadcastOption) error {
+	hub, err := a.hub.holdContext(ctx)
+	if err != nil {
+		return err
+	}
+	defer hub.release()
+	a.hub = hub
 	l := a.hub.up()
 	if l.Redis == nil {
 		m, err := a.message(frame, opts)

@@ -107,7 +107,12 @@ func (a Audience) History(ctx context.Context, n int) ([]Recorded, error) {
 	if a.hub.cfg.History == nil && a.hub.up().History == nil {
 		return nil, ErrNoHistory
 	}
-	l := a.hub.up()
+	hub, err := a.hub.holdContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer hub.release()
+	l := hub.up()
 	reply := make(chan actors.Recalled, 1)
 	l.System.Root.Send(l.Hub, &actors.Recall{Topic: a.topic, Last: n, Reply: reply})
 	limit := time.NewTimer(actors.ResumeTimeout + time.Second)

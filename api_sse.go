@@ -25,6 +25,12 @@ func NewSSEClient(hub *Hub, bufSize int) *SSEClient {
 		hub.warn("NewSSEClient: nil hub")
 		return &SSEClient{}
 	}
+	hub, err := hub.hold()
+	if err != nil {
+		hub.warn("NewSSEClient: " + err.Error())
+		return &SSEClient{}
+	}
+	defer hub.release()
 	set := standard
 	if bufSize > 0 && bufSize != DefaultSendBufSize {
 		set = configure([]ClientOption{WithSendBufSize(bufSize)})
@@ -132,6 +138,12 @@ func (s *settings) serveSSE(op string, w http.ResponseWriter, r *http.Request, h
 	if err := checkRequest(w, r, hub); err != nil {
 		return err
 	}
+	hub, err := hub.holdContext(r.Context())
+	if err != nil {
+		turnAway(w, r, err)
+		return fmt.Errorf("wskit: accept SSE: %w", err)
+	}
+	defer hub.release()
 	within, end := hub.accepting(r, "sse")
 	over, err := hub.checkSSE(w, within, s)
 	if over {

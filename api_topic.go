@@ -38,7 +38,7 @@ func (h *Hub) Topics() []string {
 	if h.unused() {
 		return nil
 	}
-	names := h.up().Roll.Topics()
+	names := h.current().up().Roll.Topics()
 	slices.Sort(names)
 	return names
 }
@@ -140,9 +140,9 @@ func (a Audience) SubscriberCount() int {
 	case a.check() != nil || a.hub.unused():
 		return 0
 	case a.topic == "":
-		return a.hub.up().Roll.Count()
+		return a.hub.current().up().Roll.Count()
 	}
-	return a.hub.up().Roll.CountIn(a.topic)
+	return a.hub.current().up().Roll.CountIn(a.topic)
 }
 
 // BroadcastOption changes one broadcast. A nil option is skipped.

@@ -46,7 +46,12 @@ func (u User) Disconnect(ctx context.Context, code int, reason string) (int, err
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	l := u.hub.up()
+	hub, err := u.hub.holdContext(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer hub.release()
+	l := hub.up()
 	if l.Gate.Stopped() {
 		return 0, ErrHubStopped
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
 
 // The errors of wskit. The facade exports them again under the same names, and says what each means.
@@ -25,6 +26,9 @@ var (
 	ErrUnknownOutcome      = errors.New("wskit: nobody knows whether redis has taken the message")
 	ErrNotTaken            = errors.New("wskit: redis has not taken the message, and nobody gets it")
 	ErrTooManyResumes      = errors.New("wskit: too many subscribers resume at a time")
+	ErrInvalidTenant       = errors.New("wskit: invalid name of a tenant")
+	ErrTooManyTenants      = errors.New("wskit: too many tenants")
+	ErrTenantFailed        = errors.New("wskit: the tenant's hub has failed")
 	ErrLocalOnly           = errors.New("wskit: delivered to this hub's own subscribers only")
 )
 
@@ -34,6 +38,20 @@ type MissedDropsError struct{ Count int }
 func (e *MissedDropsError) Error() string {
 	return fmt.Sprintf("wskit: OnDrop was not called for %d more dropped messages: too many of its calls waited", e.Count)
 }
+
+// TenantFailedError says that a tenant's hub was given up, and when it is made anew at its next use.
+type TenantFailedError struct {
+	Name  string
+	Until time.Time
+	Err   error // what it was given up for
+}
+
+func (e *TenantFailedError) Error() string {
+	return fmt.Sprintf("%v: tenant %.80q, until %v: %v", ErrTenantFailed, e.Name, e.Until.Format(time.RFC3339), e.Err)
+}
+
+// Unwrap has errors.Is find ErrTenantFailed, and ErrHubStopped: as long as it says, the hub is.
+func (e *TenantFailedError) Unwrap() []error { return []error{ErrTenantFailed, ErrHubStopped, e.Err} }
 
 // CloseError is what the handler of a client's messages returns to end the connection with a close code and a text of its own. It
 // is no failure, and is not reported. Code is one that may be sent (RFC 6455, section 7.4): 1000 to 1003, 1007 to 1014 or 3000 to

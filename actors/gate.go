@@ -41,6 +41,9 @@ type Gate struct {
 	taken    [Ops]int
 	waiting  [Ops]waiters    // for a place, in the order they came
 	line     waiters         // those of Submit among them, whatever their kind
+	holds    int             // see Hold
+	uses     uint64          // how often it was held, or somebody registered
+	idled    bool            // StopIfIdle has stopped it
 	inside   []Operation     // admitted before Open
 	roll     *Roll           // hears of what is admitted; may be nil
 	post     func(Operation) // to the registry; must not block, nor call the gate
@@ -220,6 +223,61 @@ func (g *Gate) Refuses() bool {
 // refuses reports whether the gate turns away what is of that kind. The lock is held.
 func (g *Gate) refuses(op Op) bool { return g.state == gateStopped || g.retired && op == OpRegister }
 
+// Hold keeps the gate from being stopped for idleness until Release; false: it has stopped.
+func (g *Gate) Hold() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gateStopped {
+		return false
+	}
+	g.holds++
+	g.uses++
+	return true
+}
+
+// Release undoes a Hold that was true.
+func (g *Gate) Release() {
+	g.mu.Lock()
+	g.holds--
+	g.mu.Unlock()
+}
+
+// Uses is how often the gate was held, or somebody registered, so far; and whether it is in use now: held, with an operation under
+// way, or with somebody who is subscribed or has a place reserved.
+func (g *Gate) Uses() (n uint64, now bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.uses, g.inUse()
+}
+
+// StopIfIdle stops the gate if it is not in use, and Uses has said n: nobody has come since, and nothing is turned away. It reports that.
+func (g *Gate) StopIfIdle(n uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gateStopped || g.uses != n || g.inUse() {
+		return false
+	}
+	g.state, g.idled = gateStopped, true
+	g.retire()
+	return true
+}
+
+// Idled reports whether it was StopIfIdle that stopped the gate.
+func (g *Gate) Idled() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.idled
+}
+
+func (g *Gate) inUse() bool {
+	for op := range g.taken {
+		if g.taken[op] > 0 || g.waiting[op].first != nil {
+			return true
+		}
+	}
+	return g.holds > 0 || !g.roll.empty()
+}
+
 // Stopped reports whether the gate turns everybody away.
 func (g *Gate) Stopped() bool {
 	g.mu.Lock()
@@ -246,7 +304,11 @@ func (g *Gate) enter(op Operation) error {
 	if err := g.roll.note(op); err != nil {
 		return err
 	}
-	g.taken[op.Op()]++
+	kind := op.Op()
+	g.taken[kind]++
+	if kind == OpRegister {
+		g.uses++
+	}
 	if g.state == gateShut {
 		g.inside = append(g.inside, op)
 		return nil

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -42,6 +43,7 @@ type Link struct {
 	DrainSpread, ReadyDelay              time.Duration
 	Leaving                              atomic.Bool // it is to be shut down, and says so
 	Counters                             Counters
+	Tag                                  any // the Config's
 }
 
 // Ready reports whether the hub runs, and is not to be shut down.
@@ -49,7 +51,7 @@ func (l *Link) Ready() bool { return l.Gate.Receives() && !l.Leaving.Load() }
 
 // Err is nil while the hub runs and after an orderly end, else what it was given up for, an ErrHubFailed.
 func (l *Link) Err() error {
-	if err := context.Cause(l.Life); err != context.Canceled {
+	if err := context.Cause(l.Life); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil

@@ -134,6 +134,40 @@ type Crash struct{ Reason any }
 // IgnoreDeadLetterLogging is for a hub that was stopped before it was forgotten.
 func (*Forget) IgnoreDeadLetterLogging() {}
 
+// To tenants, from whoever drives them; see hubactor.Tenants. Shutdown drains all of them and stops them, Crash is for tests.
+type (
+	// Tenant asks for the hub of that name, which is started if it does not run; or, if Running, only for one that does: else the
+	// answer is ErrHubStopped. What is sent to a hub that is idle is lost: hold its Gate meanwhile, or send ToTenant.
+	Tenant struct {
+		Name    string
+		Running bool
+		Reply   chan<- TenantHub
+	}
+	// ToTenant hands Message to the hub of that name, which is started if it does not run. Reply, which may be nil, gets nil when it was
+	// handed over, else why not, as in TenantHub.
+	ToTenant struct {
+		Name    string
+		Message any
+		Reply   chan<- error
+	}
+	// StopTenant drains the hub of that name and stops it, as Shutdown does. Reply, which may be nil, gets nil when it has stopped, or did
+	// not run.
+	StopTenant struct {
+		Name    string
+		Timeout time.Duration
+		Reply   chan<- error
+	}
+	// TenantNames asks for the names of those that run.
+	TenantNames struct{ Reply chan<- []string }
+)
+
+// TenantHub answers Tenant. Err is ErrInvalidTenant, ErrTooManyTenants, ErrHubStopped, a *TenantFailedError, or a *PanicError of what
+// configures the hub.
+type TenantHub struct {
+	Link *Link
+	Err  error
+}
+
 // Keeping is how a message is kept. nil: as much of its topic as the hub says.
 type Keeping struct {
 	Key     string   // of several with one key, which is not empty, in KeyLifetime only the first is sent

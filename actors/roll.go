@@ -62,6 +62,21 @@ func (r *Roll) Count() int {
 	return r.count
 }
 
+// empty reports whether nobody is subscribed, nor about to be, nor locked out.
+func (r *Roll) empty() bool {
+	if r == nil {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.users.locked {
+		if r.users.lockedOut(id) {
+			return false // nobody may come in sooner to a hub that is made anew
+		}
+	}
+	return r.count+r.reserved == 0
+}
+
 // entry is what the roll adds to an operation.
 type entry struct {
 	own    *Outbox // of a subscriber that has one, of whatever hub

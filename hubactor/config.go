@@ -91,6 +91,10 @@ type Config struct {
 	TenantClass   string
 	// Shut makes the hub wait for actors.Open before it applies any operation.
 	Shut bool
+	// Tag is whatever who makes the Config wants to find in the hub's Link.
+	Tag any
+
+	tenancy *tenancy // nil: it is no tenant
 }
 
 func (c Config) withDefaults() Config {

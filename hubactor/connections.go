@@ -53,7 +53,7 @@ type (
 
 func connectionsProps(cfg Config, link *actors.Link) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		c := &connections{link: link, reason: cfg.farewell(), entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}, orders: newOrders(link),
+		c := &connections{link: link, reason: farewell(link), entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}, orders: newOrders(link),
 			rotation: rotation{link: link, age: cfg.MaxAge, jitter: cfg.MaxAgeJitter, began: time.Now()}}
 		c.props = actor.PropsFromProducer(func() actor.Actor { return c.next.Actor },
 			actor.WithDispatcher(link.Pools.Connections), actor.WithMailbox(func() actor.Mailbox { return c.next.Outbox }))
@@ -92,6 +92,8 @@ func (c *connections) Receive(ctx actor.Context) {
 		c.told(ctx)
 	case *actors.Drain:
 		c.drain(ctx, m)
+	case *retire:
+		c.retire(ctx, m)
 	case *overdue:
 		c.overdue(ctx, m)
 	case *allLeft:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -61,7 +60,7 @@ func (h *hub) tree() []actors.Spec {
 		{
 			Name: "listener", Kind: actors.Permanent, Recovery: actors.Restart,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  listenerProps(h.cfg, h.link, h.missed),
+			Props:  listenerProps(&h.cfg, h.link, h.missed),
 		},
 		{
 			// Resumed, not restarted: its state is nothing but its children, and protoactor stops them on a restart.
@@ -72,7 +71,7 @@ func (h *hub) tree() []actors.Spec {
 		{
 			Name: "registry", Kind: actors.Permanent, Recovery: actors.Restart,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  registryProps(h.cfg, h.link),
+			Props:  registryProps(h.link),
 		},
 	}
 	if h.cfg.Redis != nil {
@@ -96,7 +95,9 @@ func (h *hub) Receive(ctx actor.Context) {
 		actors.FlushLog(h.cfg.Logger, flushWithin)
 		h.late.Stop()
 		h.over()
-		h.link.Goroutines.Close()
+		if h.cfg.tenancy == nil { // else they are for all tenants
+			h.link.Goroutines.Close()
+		}
 	case *actor.Terminated:
 		if !h.stopping {
 			h.Ended(m.Who)
@@ -156,6 +157,10 @@ func (h *hub) Receive(ctx actor.Context) {
 		h.inspect(ctx, m)
 	case *actors.Unready:
 		h.link.Leaving.Store(true)
+	case *retire:
+		ctx.Send(h.link.Connections, m)
+	case *retirement:
+		h.retire(ctx, m)
 	case *actors.Shutdown:
 		h.shutdown(ctx, m)
 	case spreadOver:
@@ -192,12 +197,12 @@ func (h *hub) start(ctx actor.Context) {
 		Gate: actors.NewGate(h.cfg.RegisterBuf, h.cfg.RegisterBuf, h.cfg.BroadcastBuf,
 			func(op actors.Operation) { system.Root.Send(registry, op) }),
 		Adoptions:  new(actors.Adoptions),
-		Goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
+		Goroutines: h.goroutines(),
 		Pools:      actors.NewPools(),
 		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, OnRefuse: h.cfg.OnRefuse, Greets: h.cfg.OnConnect != nil,
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
-		History: h.cfg.History, DrainSpread: h.cfg.DrainSpread, ReadyDelay: h.cfg.ReadyDelay,
+		History: h.cfg.History, DrainSpread: h.cfg.DrainSpread, ReadyDelay: h.cfg.ReadyDelay, Tag: h.cfg.Tag,
 	}
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)
@@ -230,6 +235,7 @@ func (h *hub) start(ctx actor.Context) {
 	h.metered = joinMeter(h.link, h.cfg.MeterProvider, h.cfg.TenantClass)
 	if !h.cfg.Shut {
 		h.open(ctx)
+		h.cfg.tenancy.tell(system.Root, &tenantUp{h.cfg.tenancy, h.link})
 		return
 	}
 	h.idle = time.AfterFunc(runWithin, func() { system.Root.Send(self, notRun{}) })
@@ -353,6 +359,7 @@ func (h *hub) over() {
 	h.metered.leave(h.link)
 	h.link.Adoptions.End()
 	h.end(h.failed)
+	h.cfg.tenancy.tell(h.link.System.Root, &tenantOver{h.cfg.tenancy})
 }
 
 func (h *hub) list(ctx actor.Context, m *actors.Tree) {

@@ -16,7 +16,7 @@ type listener struct{ *callbacks }
 
 // callbacks is what one incarnation of the listener leaves to the next.
 type callbacks struct {
-	cfg     Config
+	cfg     *Config
 	link    *actors.Link
 	self    *actor.PID
 	members *lane // OnConnect, OnDisconnect and OnDisconnectReason
@@ -75,7 +75,7 @@ func dropTeller(root *actor.RootContext, listener *actor.PID) (tell func(actors.
 	}, missed
 }
 
-func listenerProps(cfg Config, link *actors.Link, missed *atomic.Int64) *actor.Props {
+func listenerProps(cfg *Config, link *actors.Link, missed *atomic.Int64) *actor.Props {
 	c := &callbacks{
 		cfg: cfg, link: link, self: link.Listener, missed: missed, greetings: map[*actors.Outbox]*list.Element{}, passOverAt: maxWaiting,
 		members: newLane(cfg.CallbackConcurrency), drops: newLane(1), others: newLane(1),
@@ -107,12 +107,14 @@ func (l listener) Receive(ctx actor.Context) {
 		l.ran(m)
 	case *actors.Caught:
 		answer(m.Reply, struct{}{})
+	case *retire:
+		ctx.Send(l.link.Hub, &retirement{m, l.quiet()})
 	case *actors.Drain:
 		l.drain = m
 	case *actors.Crash:
 		panic(m.Reason)
 	}
-	if l.drain != nil && l.owed == 0 && l.members.idle() && l.drops.idle() && l.others.idle() {
+	if l.drain != nil && l.quiet() {
 		answer(l.drain.Done, struct{}{})
 		l.drain = nil
 	}

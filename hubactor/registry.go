@@ -11,7 +11,6 @@ import (
 
 // registry knows the members, and the topics they are in, and fans broadcasts out to their outboxes. It runs no user code and waits for nobody.
 type registry struct {
-	cfg     Config
 	link    *actors.Link
 	frames  []*actors.Frame // broadcasts that go out at the next fanOut
 	to      actors.Audience // of all of these
@@ -49,9 +48,9 @@ type member struct {
 	arrived bool     // it writes, or was waited for
 }
 
-func registryProps(cfg Config, link *actors.Link) *actor.Props {
+func registryProps(link *actors.Link) *actor.Props {
 	log := newHistory(link)
-	return actor.PropsFromProducer(func() actor.Actor { return &registry{cfg: cfg, link: link, log: log} }, actor.WithDispatcher(link.Goroutines))
+	return actor.PropsFromProducer(func() actor.Actor { return &registry{link: link, log: log} }, actor.WithDispatcher(link.Goroutines))
 }
 
 func (r *registry) Receive(ctx actor.Context) {
@@ -110,6 +109,8 @@ func (r *registry) Receive(ctx actor.Context) {
 	case *actors.Drain:
 		r.removeAll(ctx, m.Deadline)
 		m.Done <- struct{}{}
+	case *retire:
+		ctx.Send(r.link.Listener, m)
 	case *actors.Crash:
 		panic(m.Reason)
 	case *actor.Started:
@@ -400,7 +401,7 @@ func (r *registry) removeAll(ctx actor.Context, deadline time.Time) {
 	}
 	for len(r.members) > 0 {
 		m := r.members[len(r.members)-1].Member
-		m.Outbox.Close(&actors.Close{Reason: r.cfg.farewell(), Deadline: deadline})
+		m.Outbox.Close(&actors.Close{Reason: farewell(r.link), Deadline: deadline})
 		r.remove(ctx, m)
 	}
 }

@@ -11,8 +11,8 @@ import (
 const afterSpread = time.Second
 
 // farewell is what subscribers are told when the hub ends.
-func (c *Config) farewell() actors.Reason {
-	if c.DrainSpread > 0 {
+func farewell(link *actors.Link) actors.Reason {
+	if link.DrainSpread > 0 {
 		return actors.ReasonRestart
 	}
 	return actors.ReasonShutdown

@@ -26,3 +26,11 @@ func topicChannel(hub, topic string) string {
 	}
 	return hub + ":" + topic
 }
+
+// inTenants is how a name stands in a TenantChannel: without the colon, which would make it a topic of another's, and without braces, which
+// would have it end the hash tag that the keys of its history share.
+var inTenants = strings.NewReplacer("%", "%25", ":", "%3A", "{", "%7B", "}", "%7D")
+
+// TenantChannel is the channel of one of many hubs that have names and share a prefix: that and the name. No two have the same, and
+// nothing of one, neither a topic, a user, a key nor the control channel, is another's.
+func TenantChannel(prefix, name string) string { return prefix + inTenants.Replace(name) }

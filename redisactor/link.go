@@ -2,6 +2,7 @@ package redisactor
 
 import (
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type link struct {
 	bounded *redis.Client // the same, without hooks and with timeouts
 	log     *slog.Logger
 	runner  *actors.Runner // of the publisher: for its mailbox and what it sends
+	turns   *actors.Runner // of the hubs' actors
 	users   int            // guarded by the directory's lock
 
 	epochs  atomic.Uint64 // number of the last subscription connection
@@ -60,7 +62,10 @@ func acquire(system *actor.ActorSystem, client *redis.Client, log *slog.Logger) 
 	key := linkKey{system, client}
 	l := links.by[key]
 	if l == nil {
-		l = &link{linkKey: key, bounded: bound(client, stuckAfter), log: log, runner: actors.NewRunner(2, false), changed: make(map[string]struct{})}
+		l = &link{
+			linkKey: key, bounded: bound(client, stuckAfter), log: log, changed: make(map[string]struct{}),
+			runner: actors.NewRunner(2, false), turns: actors.NewRunner(runtime.GOMAXPROCS(0), true),
+		}
 		l.forget()
 		links.by[key] = l
 		l.mu.Lock()
@@ -82,6 +87,7 @@ func (l *link) release() {
 	defer l.mu.Unlock()
 	l.left = true
 	l.runner.Close()
+	l.turns.Close()
 	if l.root != nil {
 		l.system.Root.Stop(l.root)
 	}

@@ -58,7 +58,7 @@ func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 			Recovery: actors.Restart,
 			Budget:   actors.Budget{Failures: 20, Within: time.Minute},
 			Backoff:  actors.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.5},
-			Props:    actor.PropsFromProducer(func() actor.Actor { return &redisActor{books: b} }, actor.WithDispatcher(b.runner)),
+			Props:    actor.PropsFromProducer(func() actor.Actor { return &redisActor{books: b} }, actor.WithDispatcher(&b.turns)),
 		}
 	}
 }
@@ -67,7 +67,7 @@ func Spec(client *redis.Client, channel string) func(*actors.Link) actors.Spec {
 type books struct {
 	client *redis.Client
 	hub    *actors.Link
-	runner *actors.Runner
+	turns  turns
 	gate   deliverer
 	ledger *ledger // of a hub without history
 	link   *link   // nil before the first start and after the stop
@@ -101,7 +101,7 @@ type books struct {
 
 func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
 	b := &books{
-		client: client, hub: hub, runner: actors.NewRunner(1, true), ledger: newLedger(),
+		client: client, hub: hub, ledger: newLedger(),
 		own: &topic{origin: &origin{channel: channel}, members: true}, topics: make(map[string]*topic), control: channel + controlSuffix,
 	}
 	b.gate.hub = hub
@@ -217,8 +217,6 @@ func (a *redisActor) Receive(ctx actor.Context) {
 	case *actor.Stopping:
 		a.stopTimers()
 		a.fenced(a.stop)
-	case *actor.Stopped:
-		a.runner.Close()
 	}
 	if curious := !a.ledger.Empty() || a.history != nil && a.history.reading != nil; a.member != nil && a.member.curious.Load() != curious {
 		a.member.curious.Store(curious)
@@ -238,6 +236,7 @@ func (a *redisActor) start() {
 		self, system := a.self, a.hub.System
 		a.gate.attend = func() { system.Root.Send(self, &attend{}) }
 		a.link = acquire(a.hub.System, a.client, a.log())
+		a.turns.shared.Store(a.link.turns)
 		if a.history != nil {
 			a.link.prompt.Store(true)
 		}
