@@ -167,7 +167,7 @@ func TestTheInstrumentsAreThoseOfTheDocsAndMove(t *testing.T) {
 	no(t, two.BroadcastEventContext(t.Context(), 1))
 	expectTold(t, st, "1")
 	srv.StreamAt(t, after(id))
-	srv.StreamAt(t, after("other.1"))
+	expectTold(t, srv.StreamAt(t, after("other.1")), "event:wskit.reset epoch")
 	if resp, err := srv.Client().Get(srv.URL + "/ws"); err == nil {
 		resp.Body.Close()
 	}
