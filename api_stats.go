@@ -16,7 +16,7 @@ type Stats = actors.Stats
 type ActorInfo = actors.ActorInfo
 
 // Stats is what the hub has counted, and how it is now: the zero Stats of a hub that was not used yet, and of one that has ended what it
-// was in the end. It asks no actor, allocates nothing and takes well under a microsecond, so it may be called as often as one likes. What
+// had counted then. It asks no actor (but for the first use of what Attach returned), allocates nothing and takes well under a microsecond, so it may be called as often as one likes. What
 // it reads one after the other goes on meanwhile: two numbers of one Stats need not be of the same moment. Stats.Plus adds several up.
 func (h *Hub) Stats() Stats {
 	if h.unused() {

@@ -178,11 +178,14 @@ func plus[N int | uint64](to, more []N) {
 }
 
 // Stats is what the hub has counted, and how it is now. It asks no actor and may be called from any goroutine; what it reads one after
-// the other goes on meanwhile. When the hub has ended it stays as it was.
+// the other goes on meanwhile. When the hub has ended, what it has counted stays, and nothing is there now.
 func (l *Link) Stats() (s Stats) {
+	l.Gate.stats(&s)
 	select {
 	case <-l.Done:
+		s.Queued = ByOp{} // what never happened
 	default:
+		l.Roll.stats(&s)
 		s.Hubs = 1
 		if up := l.Counters.RedisUp.Load(); l.Redis != nil && up {
 			s.RedisUp = 1
@@ -190,8 +193,6 @@ func (l *Link) Stats() (s Stats) {
 			s.RedisDown = 1
 		}
 	}
-	l.Roll.stats(&s)
-	l.Gate.stats(&s)
 	c := &l.Counters
 	s.Broadcasts, s.Deliveries, s.Bytes = c.Broadcasts.Load(), c.Deliveries.Load(), c.Bytes.Load()
 	s.Gaps, s.Repairs, s.Resumes, s.Resets = c.Gaps.Load(), c.Repairs.Load(), c.Resumes.Load(), c.Resets.Load()

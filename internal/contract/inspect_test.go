@@ -152,6 +152,13 @@ func TestInspectAnswersWhatCannotBe(t *testing.T) {
 	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD, POST" {
 		t.Error(w.Code, w.Header())
 	}
+	for n, want := range map[int]int{4096: http.StatusNotFound, 4097: http.StatusBadRequest} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("client="+strings.Repeat("x", n-len("client="))))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if w := inspectBy(hub.Hub, r); w.Code != want {
+			t.Errorf("%d bytes: %d, want %d", n, w.Code, want)
+		}
+	}
 	unused := wskit.NewHub()
 	for _, h := range []*wskit.Hub{nil, unused} {
 		if got := inspect(t, h, "?user=ann"); len(got.Actors)+len(got.Topics)+len(got.Clients) != 0 {

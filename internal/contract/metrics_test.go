@@ -13,6 +13,7 @@ import (
 
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
+	"github.com/wskit/wskit/hubactor"
 	"github.com/wskit/wskit/internal/redistest"
 	"github.com/wskit/wskit/internal/wstest"
 	"go.opentelemetry.io/otel/attribute"
@@ -166,7 +167,7 @@ func TestTheInstrumentsAreThoseOfTheDocsAndMove(t *testing.T) {
 	no(t, two.BroadcastEventContext(t.Context(), 1))
 	expectTold(t, st, "1")
 	srv.StreamAt(t, after(id))
-	srv.StreamAt(t, after("other.1"))
+	expectTold(t, srv.StreamAt(t, after("other.1")), "event:wskit.reset epoch")
 	if resp, err := srv.Client().Get(srv.URL + "/ws"); err == nil {
 		resp.Body.Close()
 	}
@@ -222,6 +223,14 @@ func TestHubsOfOneClassAreSummedAndWhatTheyCountedStays(t *testing.T) {
 	if got := other.all(t); len(got) != 0 {
 		t.Error(got)
 	}
+}
+
+// Whoever embeds a hub has it by its Config.
+func TestAnEmbeddedHubIsExportedToo(t *testing.T) {
+	c := newCollector(t)
+	hub, _ := wstest.Embed(t, hubactor.Config{MeterProvider: c, TenantClass: "gold"})
+	hub.Register(&wstest.Probe{})
+	c.expect(t, "wskit.active_subscribers", map[string]int64{"wskit.tenant.class=gold,wskit.transport=other": 1})
 }
 
 // A hub that crashes over its budget is unregistered too.

@@ -228,6 +228,12 @@ func TestQueuesAndTimeoutsAreCountedByOperation(t *testing.T) {
 			t.Errorf("after %v: %v, %v", op, s.Queued, s.Timeouts)
 		}
 	}
+	never := wstest.Idle(t)
+	never.Register(&wstest.Probe{})
+	no(t, never.Shutdown(t.Context()))
+	if s := never.Stats(); s.Hubs != 0 || s.Queued != (actors.ByOp{}) || s.Subscribers != (actors.ByTransport{}) {
+		t.Errorf("of one that has ended without running: %+v", s)
+	}
 	hub.Start(t)
 	untilStats(t, "the registry has taken all", hub.Hub, func(s wskit.Stats) bool { return s.Queued == actors.ByOp{} && s.Timeouts == timeouts })
 }
@@ -291,7 +297,7 @@ func TestTreeWaitsNoLongerThanTheChannelTimeout(t *testing.T) {
 func TestAnEmbedderHasStatsAndTreeByMessages(t *testing.T) {
 	hub, _ := wstest.Embed(t, hubactor.Config{})
 	hub.Register(&wstest.Probe{})
-	hub.Count(t, 1)
+	wstest.Eventually(t, "its actor runs", func() bool { return len(hub.Tree()) == 5 })
 	link, tree := make(chan *actors.Link, 1), make(chan []actors.ActorInfo, 1)
 	actors.System().Root.Send(hub.PID(), &actors.Describe{Reply: link})
 	actors.System().Root.Send(hub.PID(), &actors.Inspect{Reply: tree})
