@@ -33,17 +33,18 @@ type Operation interface{ Op() Op }
 //
 // A gate starts shut: what is admitted waits inside, within the bounds, until Open. Methods may be called from any goroutine.
 type Gate struct {
-	mu       sync.Mutex
-	state    gateState
+	mu      sync.Mutex
+	state   gateState
+	places  [ops]int
+	taken   [ops]int
+	waiting [ops]waiters    // for a place, in the order they came
+	line    waiters         // those of Submit among them, whatever their kind
+	inside  []Operation     // admitted before Open
+	roll    *Roll           // hears of what is admitted; may be nil
+	post    func(Operation) // to the registry; must not block, nor call the gate
+
 	retired  bool          // nobody is registered any more
 	retiring chan struct{} // closed then
-	places   [ops]int
-	taken    [ops]int
-	waiting  [ops]waiters    // for a place, in the order they came
-	line     waiters         // those of Submit among them, whatever their kind
-	inside   []Operation     // admitted before Open
-	roll     *Roll           // hears of what is admitted; may be nil
-	post     func(Operation) // to the registry; must not block, nor call the gate
 }
 
 type gateState uint8

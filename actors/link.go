@@ -26,6 +26,8 @@ type Link struct {
 	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
 	Patience                             time.Duration // the channel timeout
+	DrainSpread, ReadyDelay              time.Duration
+	Leaving                              atomic.Bool // it is to be shut down, and says so
 	OnTimeout                            func(op string)
 	OnDrop                               func(Subscriber, *Frame) // for Outbox.OnDrop
 	MaxTopics                            int                      // of one subscriber; 0: DefaultMaxTopics
@@ -34,8 +36,6 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 	History                              *History      // how much is kept of a topic, defaults included; nil: of none
 	Book                                 LogBook
-	DrainSpread, ReadyDelay              time.Duration
-	Leaving                              atomic.Bool // it is to be shut down, and says so
 }
 
 // Ready reports whether the hub runs, and is not to be shut down.
