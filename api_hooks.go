@@ -26,6 +26,8 @@ const (
 	DisconnectReplaced     = actors.ReasonReplaced     // 4002: its user has opened more connections than may be (WithMaxPerUser)
 	DisconnectExpired      = actors.ReasonExpired      // 4001: its Identity has expired
 	DisconnectRate         = actors.ReasonRate         // 1008: it sent more than WithMessageRate allows
+	DisconnectRestart      = actors.ReasonRestart      // 1012: the hub is stopping, and its drain is spread (WithDrainSpread)
+	DisconnectMaxAge       = actors.ReasonMaxAge       // 1012: it has lasted as long as it may (WithMaxAge)
 )
 
 // WithOnDisconnectReason is WithOnDisconnect that is told why, and with what close code (RFC 6455, section 7.4): the one that came first,

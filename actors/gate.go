@@ -33,22 +33,22 @@ type Operation interface{ Op() Op }
 //
 // A gate starts shut: what is admitted waits inside, within the bounds, until Open. Methods may be called from any goroutine.
 type Gate struct {
-	mu       sync.Mutex
-	state    gateState
+	mu      sync.Mutex
+	state   gateState
+	places  [Ops]int
+	taken   [Ops]int
+	waiting [Ops]waiters    // for a place, in the order they came
+	line    waiters         // those of Submit among them, whatever their kind
+	inside  []Operation     // admitted before Open
+	roll    *Roll           // hears of what is admitted; may be nil
+	post    func(Operation) // to the registry; must not block, nor call the gate
+
 	retired  bool          // nobody is registered any more
 	retiring chan struct{} // closed then
-	places   [Ops]int
-	taken    [Ops]int
-	waiting  [Ops]waiters    // for a place, in the order they came
-	line     waiters         // those of Submit among them, whatever their kind
-	holds    int             // see Hold
-	uses     uint64          // how often it was held, or somebody registered
-	idled    bool            // StopIfIdle has stopped it
-	inside   []Operation     // admitted before Open
-	roll     *Roll           // hears of what is admitted; may be nil
-	post     func(Operation) // to the registry; must not block, nor call the gate
-
-	timeouts [Ops]uint64 // that gave up waiting
+	holds    int           // see Hold
+	uses     uint64        // how often it was held, or somebody registered
+	idled    bool          // StopIfIdle has stopped it
+	timeouts [Ops]uint64   // that gave up waiting
 }
 
 type gateState uint8

@@ -30,6 +30,8 @@ type Link struct {
 	Done                                 <-chan struct{} // closed then
 	Log                                  *slog.Logger
 	Patience                             time.Duration // the channel timeout
+	DrainSpread, ReadyDelay              time.Duration
+	Leaving                              atomic.Bool // it is to be shut down, and says so
 	OnTimeout                            func(op string)
 	OnRefuse                             func(r *http.Request, status int, err error)
 	OnDrop                               func(Subscriber, *Frame) // for Outbox.OnDrop
@@ -40,8 +42,6 @@ type Link struct {
 	Received                             *actor.PID    // gets what clients send; may be nil
 	History                              *History      // how much is kept of a topic, defaults included; nil: of none
 	Book                                 LogBook
-	DrainSpread, ReadyDelay              time.Duration
-	Leaving                              atomic.Bool // it is to be shut down, and says so
 	Counters                             Counters
 	Tag                                  any // the Config's
 }
