@@ -65,6 +65,14 @@ type Counters struct {
 	RedisUp                        atomic.Bool // no trouble is known, and what others publish comes if it was asked for
 }
 
+// Disconnected counts a subscriber that is none any more. A Reason that is none of the set counts as what it passes for.
+func (c *Counters) Disconnected(r Reason) {
+	if r >= Reasons {
+		r = ReasonCrashed
+	}
+	c.Disconnects[r].Add(1)
+}
+
 // replayed counts what the log had for somebody: a message, or a reset.
 func (c *Counters) replayed(f *Frame) {
 	switch {

@@ -193,8 +193,8 @@ func (r *registry) post(f *actors.Frame, to actors.Audience) {
 
 // delivered counts what was posted to so many.
 func (r *registry) delivered(f *actors.Frame, members int) {
-	r.link.Counters.Deliveries.Add(uint64(members * f.Count()))
-	r.link.Counters.Bytes.Add(uint64(members * f.Len()))
+	r.link.Counters.Deliveries.Add(uint64(members) * uint64(f.Count()))
+	r.link.Counters.Bytes.Add(uint64(members) * uint64(f.Len()))
 }
 
 // pace lets the connections' actors have their turn.
@@ -384,7 +384,7 @@ func (r *registry) remove(ctx actor.Context, m actors.Member) {
 	if m.Outbox.SetJoined(false) {
 		root, listener := r.link.System.Root, r.link.Listener
 		event := &actors.Disconnected{Member: m, Reason: m.Outbox.Reason(), Code: m.Outbox.CloseCode()}
-		r.link.Counters.Disconnects[event.Reason].Add(1)
+		r.link.Counters.Disconnected(event.Reason)
 		m.Outbox.WhenQuiet(func() { root.Send(listener, event) })
 	}
 }

@@ -307,6 +307,10 @@ func TestAnEmbedderHasStatsAndTreeByMessages(t *testing.T) {
 	if list := wstest.Receive(t, "the tree", tree); len(list) != 5 {
 		t.Error(list)
 	}
+	c := wskit.NewSSEClient(hub.Hub, 1)
+	hub.Register(c)
+	c.Outbox().Close(&actors.Close{Reason: 99}) // of no meaning
+	untilStats(t, "it counts as crashed", hub.Hub, func(s wskit.Stats) bool { return s.Disconnects[actors.ReasonCrashed] == 1 })
 }
 
 func TestStatsKnowTheStateOfRedisAndItsGaps(t *testing.T) {
