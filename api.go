@@ -179,7 +179,7 @@ func (h *Hub) Run(ctx context.Context) {
 // Shutdown does what the end of Run's context does, and bounds it by ctx too: new work is refused, what was accepted is
 // written, every subscriber is closed. It returns nil when the hub has stopped, and ctx's error when that ended first; the
 // hub then stops all the same, within its drain timeout. It may be called from any goroutine, more than once, whether or
-// not the hub runs. In a server it comes between two steps: the port is closed before it, since who comes meanwhile is refused, and
+// not the hub runs; a ctx with less time brings the end forward. In a server it comes between two steps: the port is closed before it, since who comes meanwhile is refused, and
 // http.Server.Shutdown follows, which waits for SSE handlers and does not know of WebSockets. Serve does all of that. In
 // http.Server.RegisterOnShutdown it is out of place: such functions are started and not waited for, and the process ends before the hub.
 func (h *Hub) Shutdown(ctx context.Context) error {

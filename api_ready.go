@@ -7,7 +7,7 @@ import (
 
 // Ready is what a balancer or an orchestrator asks whether this instance is to get connections: 200 and "ok" while the hub runs; 503 and
 // "not ready" before, from the moment it begins to end (Shutdown, the end of Run's context or of Serve's, a failure beyond its budget), and
-// after. GET and HEAD; others get 405. It may be asked from any goroutine, costs two loads, and does not start a hub that nobody has used.
+// after. GET and HEAD; others get 405. It may be asked from any goroutine, as often as one likes, and does not start a hub that nobody has used.
 //
 // It says nothing of Redis: without it every instance goes on with those whom it has, and if all of them were not ready for want of it
 // nobody would be served. Nor is it for a liveness probe: a hub that drains is not to be killed for that.

@@ -317,6 +317,7 @@ func (h *hub) drain(ctx actor.Context) {
 	h.Halt()
 	h.awake()
 	actors.StopTimers(h.spread)
+	h.link.Leaving.Store(true)
 	limit := h.limit
 	if limit.IsZero() {
 		limit = time.Now().Add(h.cfg.DrainTimeout)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -182,18 +183,22 @@ func TestAStreamWhoseActorHasEndedBeforeItIsAttachedEnds(t *testing.T) {
 	}
 }
 
-// A Close of any Reason is the end of the stream: what is queued goes out, and Serve returns nil.
+// A Close of any Reason is the end of the stream: what is queued goes out, then when to come back if that is to be, and Serve returns nil.
 func TestACloseOfWhateverReasonIsTheEndOfTheStream(t *testing.T) {
-	for r := actors.ReasonClosed; r <= actors.ReasonRate; r++ {
+	for r := actors.ReasonClosed; r <= actors.ReasonMaxAge; r++ {
 		w := &response{}
 		s, result := serveConfig(config(8, time.Second), w)
 		send(t, s, "last")
 		s.Outbox().Close(&actors.Close{Reason: r, Code: 4711, Text: "gone"})
-		if err := <-result; err != nil || w.text() != first+"data: last\n\n" {
+		err := <-result
+		rest, queued := strings.CutPrefix(w.text(), first+"data: last\n\n")
+		if told := retry.MatchString(rest); err != nil || !queued || told != r.ComesBack() || !told && rest != "" {
 			t.Errorf("%v: %q, %v", r, w.text(), err)
 		}
 	}
 }
+
+var retry = regexp.MustCompile(`^retry: (5000|[2-4]\d{3})\n\n$`)
 
 func TestAStreamThatIsToBeDisconnectedWhenItsQueueIsFullEnds(t *testing.T) {
 	cfg := config(2, time.Second)

@@ -1,7 +1,6 @@
 // Command chat is rooms that show what was said last, names, "is typing" to all but the sender, private messages, and a way to throw people out.
 //
-//	go run ./examples/chat
-//	go run ./examples/chat -addr 127.0.0.1:8081 -redis localhost:6379
+//	go run ./examples/chat [-addr 127.0.0.1:8081] [-redis localhost:6379]
 //
 // Instances that share a Redis are one chat. Who gives a name is that person here, and anybody may throw out anybody: a program
 // in earnest has authenticate look at a session, and handle at what its user may do.
@@ -43,8 +42,7 @@ const maxMessage = 8 << 10 // bytes; the page's 1000 characters are fewer, howev
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`host:port` to listen on")
 	redisAddr := flag.String("redis", "", "`host:port` of the Redis that joins instances (empty: off)")
-	delay := flag.Duration("delay", 0, "from SIGTERM to the closed port: time for balancers to see that /ready says 503")
-	spread := flag.Duration("spread", 0, "to tell tabs one after the other, before the process ends")
+	delay, spread := flag.Duration("delay", 0, "from SIGTERM to the closed port"), flag.Duration("spread", 0, "from there, to send off one tab after the other")
 	flag.Parse()
 	logging.Disable() // go-redis would report each attempt of an outage; the hub says when it begins and when it is over
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
