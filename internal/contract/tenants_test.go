@@ -374,12 +374,12 @@ func TestStopIsUntilTheNextHubAndShutdownForGood(t *testing.T) {
 	}
 	inA, inB := at("/a"), at("/b")
 	a.Broadcast([]byte("1"))
+	inA.Expect(t, "1")
 	stopping := wstest.Begin(func() {
 		if err := tenants.Stop(t.Context(), "a"); err != nil {
 			t.Error(err)
 		}
 	})
-	inA.Expect(t, "1")
 	inA.Ends(t, websocket.StatusGoingAway)
 	wstest.Receive(t, "Stop returns", stopping)
 	if err := a.BroadcastContext(t.Context(), nil); !errors.Is(err, wskit.ErrHubStopped) {
