@@ -187,6 +187,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("%w: nil hub or context", ErrInvalidArgument)
 	}
 	l := h.current().up()
+	if h.tenant != nil {
+		h.tenant.stopped.Store(true)
+	}
 	l.System.Root.Send(l.Hub, &actors.Shutdown{Timeout: untilEnd(ctx)})
 	select {
 	case <-l.Done:

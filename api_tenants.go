@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -44,9 +44,10 @@ type Tenants struct {
 	redis  func(name string) HubOption // nil: there is none
 	system *actor.ActorSystem
 
-	start sync.Once
-	pid   *actor.PID
-	done  chan struct{} // closed when all hubs have ended
+	start     sync.Once
+	pid       *actor.PID
+	done      chan struct{} // closed when all hubs have ended
+	directory tenantDirectory
 }
 
 // TenantsOption configures Tenants. Options are for NewTenants alone.
@@ -104,7 +105,7 @@ func NewTenants(configure func(name string) []HubOption, opts ...TenantsOption) 
 			opts = append(opts, configure(name)...)
 		}
 		h := NewHub(opts...)
-		h.tenant = &tenant{of: t, name: name}
+		h.tenant = t.tenant(name)
 		h.start.Do(func() {}) // it has been
 		h.running.Store(true)
 		h.cfg.Tag = h
@@ -128,14 +129,22 @@ func (t *Tenants) up() *actor.PID {
 //
 // It waits for up to DefaultTenantTimeout while the hub is made, or the one before it ends. The error wraps ErrInvalidTenant,
 // ErrTooManyTenants, ErrTenantFailed, ErrTimeout, ErrHubStopped after Shutdown has begun, or is a *PanicError of configure.
-func (t *Tenants) Hub(name string) (*Hub, error) { return t.ask(context.Background(), name, false) }
+func (t *Tenants) Hub(name string) (*Hub, error) { return t.hub(context.Background(), name) }
 
-// ask is Hub that waits for as long as ctx lets it; or, if it is to run already, ErrHubStopped if it does not.
-func (t *Tenants) ask(ctx context.Context, name string, running bool) (*Hub, error) {
-	switch {
-	case t == nil:
+func (t *Tenants) hub(ctx context.Context, name string) (*Hub, error) {
+	if t == nil {
 		return nil, fmt.Errorf("%w: nil tenants", ErrInvalidArgument)
-	case t.ended():
+	}
+	each := t.tenant(name)
+	each.stopped.Store(false)
+	h, err := t.ask(ctx, name, false)
+	runtime.KeepAlive(each)
+	return h, err
+}
+
+// ask returns the incarnation that runs, made anew if need be; or, if it is to run already, ErrHubStopped if it does not.
+func (t *Tenants) ask(ctx context.Context, name string, running bool) (*Hub, error) {
+	if t.ended() {
 		return nil, ErrHubStopped
 	}
 	reply := make(chan actors.TenantHub, 1)
@@ -149,6 +158,7 @@ func (t *Tenants) ask(ctx context.Context, name string, running bool) (*Hub, err
 		}
 		h := got.Link.Tag.(*Hub)
 		h.link.CompareAndSwap(nil, got.Link)
+		h.tenant.now.Store(h)
 		return h, nil
 	case <-t.done:
 		return nil, ErrHubStopped
@@ -185,7 +195,7 @@ func (t *Tenants) Names() []string {
 }
 
 // Stop does for the hub of that name what Shutdown of a Hub does, and waits for it, as long as ctx lets it. nil: it has stopped, or did not
-// run. What becomes of a *Hub that is kept, Hub says; one whose hub has idled before knows of no other's end.
+// run. What becomes of a *Hub that is kept, Hub says.
 func (t *Tenants) Stop(ctx context.Context, name string) error {
 	if t == nil || ctx == nil {
 		return fmt.Errorf("%w: nil tenants or context", ErrInvalidArgument)
@@ -193,6 +203,7 @@ func (t *Tenants) Stop(ctx context.Context, name string) error {
 	if t.ended() {
 		return nil
 	}
+	t.tenant(name).stopped.Store(true)
 	reply := make(chan error, 1)
 	t.system.Root.Send(t.up(), &actors.StopTenant{Name: name, Timeout: untilEnd(ctx), Reply: reply})
 	select {
@@ -242,7 +253,7 @@ func (t *Tenants) Handler(name func(*http.Request) (string, error), opts ...Clie
 		failed := actors.Fence("Handler", func() { of, err = name(r) })
 		if failed == nil && err == nil {
 			var hub *Hub
-			if hub, err = t.ask(r.Context(), of, false); err == nil {
+			if hub, err = t.hub(r.Context(), of); err == nil {
 				if hasToken(r.Header["Upgrade"], "websocket") || r.Header.Get("Sec-Websocket-Key") != "" {
 					_ = ServeWS(w, r, hub, nil, opts...)
 				} else {
@@ -280,70 +291,4 @@ func turnAway(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds()+1)))
 		answer(w, http.StatusServiceUnavailable)
 	}
-}
-
-// tenant is what makes a Hub one of Tenants'. Such a Hub is for one incarnation of the actors; once they have ended, it leads on to another.
-type tenant struct {
-	of   *Tenants
-	name string
-	next atomic.Pointer[Hub] // nil: it has led nowhere yet
-}
-
-// latest is the incarnation that was last known to run.
-func (h *Hub) latest() *Hub {
-	if next := h.tenant.next.Load(); next != nil {
-		return next
-	}
-	return h
-}
-
-// hold is the hub itself, or of a tenant the incarnation that runs now, made anew if need be: until release it does not idle. With an error
-// there is none, and h is returned.
-func (h *Hub) hold() (*Hub, error) { return h.holdContext(context.Background()) }
-
-// holdContext is hold that waits for as long as ctx lets it.
-func (h *Hub) holdContext(ctx context.Context) (*Hub, error) {
-	if h.tenant == nil {
-		return h, nil
-	}
-	now, end := h.latest(), time.Time{}
-	for {
-		l := now.up()
-		if l.Gate.Hold() {
-			return now, nil
-		}
-		if end.IsZero() {
-			end = time.Now().Add(DefaultTenantTimeout)
-		} else if time.Now().After(end) {
-			return h, fmt.Errorf("%w: tenant %.80q", ErrTimeout, h.tenant.name)
-		}
-		next, err := h.tenant.of.ask(ctx, h.tenant.name, !l.Gate.Idled() && l.Err() == nil)
-		if err != nil {
-			return h, err
-		}
-		h.tenant.next.Store(next)
-		now = next
-	}
-}
-
-// release undoes hold, on what that returned.
-func (h *Hub) release() {
-	if h.tenant != nil {
-		h.up().Gate.Release()
-	}
-}
-
-// current is hold for whoever only looks: it makes nothing anew, and keeps nothing from idling.
-func (h *Hub) current() *Hub {
-	if h == nil || h.tenant == nil {
-		return h
-	}
-	now := h.latest()
-	if now.up().Gate.Stopped() {
-		if next, err := h.tenant.of.ask(context.Background(), h.tenant.name, true); err == nil {
-			h.tenant.next.Store(next)
-			return next
-		}
-	}
-	return now
 }

@@ -161,8 +161,8 @@ type (
 	TenantNames struct{ Reply chan<- []string }
 )
 
-// TenantHub answers Tenant. Err is ErrInvalidTenant, ErrTooManyTenants, ErrHubStopped, a *TenantFailedError, or a *PanicError of what
-// configures the hub.
+// TenantHub answers Tenant. Err is ErrInvalidTenant, ErrTooManyTenants, ErrTimeout (16384 wait for that tenant already), ErrHubStopped, a
+// *TenantFailedError, or a *PanicError of what configures the hub.
 type TenantHub struct {
 	Link *Link
 	Err  error

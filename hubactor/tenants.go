@@ -1,9 +1,7 @@
 package hubactor
 
 import (
-	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net/url"
 	"runtime"
 	"slices"
@@ -37,6 +35,8 @@ type TenantsConfig struct {
 var DefaultTenantBackoff = actors.Backoff{Min: time.Second, Max: time.Minute, Jitter: 0.5}
 
 const (
+	// maxPending is how many requests wait for one tenant.
+	maxPending = 1 << 14
 	// maxRetiring is how many hubs are asked at a time whether they are idle, and end if they are.
 	maxRetiring = 256
 	// A shutdown begins with so many hubs, and with as many more each time that has passed: those whose peers are slow hold nobody up.
@@ -75,7 +75,7 @@ type tenants struct {
 	live       int                // those of them that have not failed
 	sweeps     *time.Timer        // nil: there is nothing to look after
 	retiring   int
-	more       bool // hubs are idle than may retire at a time
+	more       bool // are idle than may retire at a time
 
 	draining bool
 	deadline time.Time // of that; zero: each hub's own
@@ -85,35 +85,6 @@ type tenants struct {
 	steps    *time.Timer
 	over     bool
 }
-
-// tenant is one of them.
-type tenant struct {
-	name     string
-	key      string // the last part of the name of its hub's actor
-	state    tenantState
-	hub      *tenancy     // nil: there is none
-	link     *actors.Link // nil: it was not up yet
-	over     bool         // it has ended, though user code may keep its actor
-	told     bool         // it counts as stopping
-	waiting  []any        // *actors.Tenant and *actors.ToTenant, for a hub that is up
-	stops    []chan<- error
-	begun    time.Time // when the hub was spawned
-	uses     uint64    // of its gate, at the last look
-	since    time.Time // it is idle; zero: it is not
-	failures int       // in a row
-	failed   *actors.TenantFailedError
-}
-
-type tenantState uint8
-
-const (
-	configuring tenantState = iota // there is no hub yet
-	starting                       // there is, and it has not said so
-	running
-	retiring // it was asked whether it is idle
-	ending   // it will end, or is over
-	givenUp  // there is none, and will be none for a while
-)
 
 type (
 	// configured, from the goroutine that did it.
@@ -220,6 +191,8 @@ func (t *tenants) want(name string, m any, start bool) {
 		refuse(m, actors.ErrHubStopped)
 	case each != nil && each.state == givenUp && time.Now().Before(each.failed.Until):
 		refuse(m, each.failed)
+	case each != nil && each.state != givenUp && len(each.waiting) == maxPending:
+		refuse(m, actors.ErrTimeout)
 	case each != nil && each.state != givenUp:
 		each.waiting = append(each.waiting, m)
 	case t.cfg.MaxTenants > 0 && t.live >= t.cfg.MaxTenants:
@@ -235,223 +208,6 @@ func (t *tenants) want(name string, m any, start bool) {
 	}
 }
 
-// starts reports whether a request has a hub started.
-func starts(m any) bool {
-	want, ok := m.(*actors.Tenant)
-	return !ok || !want.Running
-}
-
-// refuse answers a request that gets no hub.
-func refuse(m any, err error) {
-	switch m := m.(type) {
-	case *actors.Tenant:
-		answer(m.Reply, actors.TenantHub{Err: err})
-	case *actors.ToTenant:
-		answer(m.Reply, err)
-	}
-}
-
-// serve answers one that gets it.
-func (each *tenant) serve(m any) {
-	each.since = time.Time{}
-	switch m := m.(type) {
-	case *actors.Tenant:
-		answer(m.Reply, actors.TenantHub{Link: each.link})
-	case *actors.ToTenant:
-		if m.Message != nil {
-			each.link.System.Root.Send(each.link.Hub, m.Message)
-		}
-		answer(m.Reply, nil)
-	}
-}
-
-// reject refuses all who wait.
-func (each *tenant) reject(err error) {
-	for _, m := range each.waiting {
-		refuse(m, err)
-	}
-	each.waiting = nil
-}
-
-func (t *tenants) configure(each *tenant) {
-	each.state, each.over, each.failed = configuring, false, nil
-	var cfg Config
-	t.goroutines.Start("Configure", func() { cfg = t.cfg.Configure(each.name) }, func(err error) { t.root.Send(t.self, &configured{each, cfg, err}) })
-}
-
-func (t *tenants) spawn(ctx actor.Context, m *configured) {
-	each := m.tenant
-	if t.draining {
-		return
-	}
-	each.hub = &tenancy{each, t.self, t.goroutines}
-	if m.err == nil {
-		m.cfg.Shut, m.cfg.tenancy = false, each.hub
-		t.next = &hub{cfg: m.cfg.withDefaults()}
-		_, m.err = ctx.SpawnNamed(t.props, each.key)
-		t.next = nil
-	}
-	if m.err != nil {
-		each.hub = nil
-		each.reject(m.err)
-		each.stopped()
-		t.forget(each)
-		return
-	}
-	each.state, each.begun = starting, time.Now()
-}
-
-func (t *tenants) up(m *tenantUp) {
-	each := m.of
-	if each.hub != m.tenancy || each.state != starting {
-		return
-	}
-	each.state, each.link, each.uses, each.since = running, m.link, 0, time.Time{}
-	if m.link.Redis != nil {
-		t.root.Send(m.link.Redis, &actors.Subscribe{})
-	}
-	each.goOn()
-	if len(each.stops) > 0 || t.draining {
-		t.end(each, t.deadline)
-	}
-	t.armSweep()
-}
-
-// goOn serves those who have waited for a hub that is up.
-func (each *tenant) goOn() {
-	for _, m := range each.waiting {
-		each.serve(m)
-	}
-	each.waiting = nil
-}
-
-// busy is for a hub that was asked whether it is idle, and is not.
-func (t *tenants) busy(each *tenant) {
-	if each.state != retiring {
-		return
-	}
-	each.state = running
-	each.goOn()
-	t.retired(each)
-}
-
-// retired is for when it is known whether a hub is idle.
-func (t *tenants) retired(each *tenant) {
-	each.since = time.Time{}
-	if t.retiring--; t.retiring == 0 && t.more {
-		t.sweep(time.Now())
-	}
-}
-
-// end has a hub that is up drain and stop.
-func (t *tenants) end(each *tenant, deadline time.Time) {
-	if each.state == retiring {
-		t.retired(each)
-	}
-	each.state = ending
-	m := &actors.Shutdown{}
-	if !deadline.IsZero() {
-		m.Timeout = max(time.Until(deadline), 1)
-	}
-	t.root.Send(each.link.Hub, m)
-}
-
-func (t *tenants) stop(m *actors.StopTenant) {
-	each := t.by[url.PathEscape(m.Name)]
-	if each == nil || each.over || each.state == givenUp {
-		answer(m.Reply, nil)
-		return
-	}
-	each.stops = append(each.stops, m.Reply)
-	if each.state == running || each.state == retiring {
-		var deadline time.Time
-		if m.Timeout > 0 {
-			deadline = time.Now().Add(m.Timeout)
-		}
-		t.end(each, deadline)
-	}
-}
-
-// ended is for a hub that is over.
-func (t *tenants) ended(ctx actor.Context, each *tenant) {
-	if each.over {
-		return
-	}
-	if each.state == retiring {
-		t.retired(each)
-	}
-	each.state, each.over = ending, true
-	each.stopped()
-	if each.told {
-		t.stopping--
-	}
-	if t.draining {
-		t.drain(ctx)
-	}
-}
-
-// stopped tells those who have it stopped.
-func (each *tenant) stopped() {
-	for _, reply := range each.stops {
-		answer(reply, nil)
-	}
-	each.stops = nil
-}
-
-// gone is for a hub whose actor has ended too: the name is free.
-func (t *tenants) gone(ctx actor.Context, each *tenant) {
-	t.ended(ctx, each)
-	link := each.link
-	each.hub, each.link = nil, nil
-	if link != nil {
-		for _, pid := range []*actor.PID{link.Hub, link.Listener, link.Connections, link.Registry, link.Redis} {
-			if pid != nil {
-				t.root.Send(pid, forgotten{})
-			}
-		}
-	}
-	var cause error
-	if link == nil {
-		cause = errors.New("wskit: the hub did not start")
-	} else {
-		cause = link.Err()
-	}
-	switch {
-	case t.draining:
-		t.forget(each)
-	case cause != nil:
-		t.fail(each, cause)
-	case slices.ContainsFunc(each.waiting, starts):
-		t.configure(each)
-	default:
-		each.reject(actors.ErrHubStopped)
-		t.forget(each)
-	}
-}
-
-func (t *tenants) fail(each *tenant, cause error) {
-	now := time.Now()
-	if now.Sub(each.begun) > t.cfg.Backoff.Max {
-		each.failures = 0
-	}
-	each.failures++
-	t.live--
-	each.state = givenUp
-	each.failed = &actors.TenantFailedError{Name: each.name, Until: now.Add(t.cfg.Backoff.Delay(each.failures, rand.Float64())), Err: cause}
-	t.cfg.Logger.Error("wskit: tenant failed", "tenant", each.name, "error", cause, "until", each.failed.Until)
-	each.reject(each.failed)
-	t.armSweep()
-}
-
-func (t *tenants) forget(each *tenant) {
-	if each.state != givenUp {
-		t.live--
-	}
-	if delete(t.by, each.key); len(t.by) == 0 {
-		t.by = map[string]*tenant{} // maps keep the room of their busiest hour
-	}
-}
-
 func (t *tenants) names() []string {
 	names := make([]string, 0, len(t.by))
 	for _, each := range t.by {
@@ -460,119 +216,4 @@ func (t *tenants) names() []string {
 		}
 	}
 	return names
-}
-
-// armSweep has the tenants looked after in a while, if there are any.
-func (t *tenants) armSweep() {
-	if t.sweeps != nil || t.draining || len(t.by) == 0 {
-		return
-	}
-	every := t.cfg.Backoff.Max
-	if t.cfg.IdleTimeout > 0 {
-		every = min(max(t.cfg.IdleTimeout/4, time.Millisecond), time.Minute)
-	}
-	t.sweeps = time.AfterFunc(max(every, time.Millisecond), func() { t.root.Send(t.self, sweepTenants{}) })
-}
-
-// sweep asks hubs that were not used for long enough whether they are idle, and lets go of those whose failure is long past.
-func (t *tenants) sweep(now time.Time) {
-	if t.more = false; t.draining {
-		return
-	}
-	for _, each := range t.by {
-		switch each.state {
-		case givenUp:
-			if now.Sub(each.failed.Until) > t.cfg.Backoff.Max {
-				t.forget(each)
-			}
-		case running:
-			t.look(each, now)
-		}
-	}
-	t.armSweep()
-}
-
-func (t *tenants) look(each *tenant, now time.Time) {
-	if t.cfg.IdleTimeout <= 0 {
-		return
-	}
-	uses, inUse := each.link.Gate.Uses()
-	switch {
-	case inUse:
-		each.since = time.Time{}
-	case uses != each.uses || each.since.IsZero():
-		each.since = now
-	case now.Sub(each.since) < t.cfg.IdleTimeout:
-	case t.retiring == maxRetiring:
-		t.more = true
-	default:
-		t.retiring++
-		each.state = retiring
-		t.root.Send(each.link.Hub, &retire{uses})
-	}
-	each.uses = uses
-}
-
-func (t *tenants) shutdown(ctx actor.Context, m *actors.Shutdown) {
-	if t.draining {
-		return
-	}
-	if m.Timeout > 0 {
-		t.deadline = time.Now().Add(m.Timeout)
-	}
-	actors.StopTimers(t.sweeps)
-	t.dismiss()
-	t.drain(ctx)
-}
-
-// dismiss takes no more requests, and counts the hubs that are to end.
-func (t *tenants) dismiss() {
-	if t.draining {
-		return
-	}
-	t.draining, t.atOnce = true, drainAtOnce
-	for _, each := range t.by {
-		each.reject(actors.ErrHubStopped)
-		switch {
-		case each.state == configuring, each.state == givenUp:
-			each.stopped()
-			t.forget(each)
-		case each.state == running, each.state == retiring:
-			t.queue = append(t.queue, each)
-		case !each.over:
-			t.stopping++
-			each.told = true
-		}
-	}
-}
-
-// drain goes on with stopping the hubs, and ends when all are over.
-func (t *tenants) drain(ctx actor.Context) {
-	for len(t.queue) > 0 && t.stopping < t.atOnce {
-		last := len(t.queue) - 1
-		each := t.queue[last]
-		t.queue = t.queue[:last]
-		if !each.over {
-			t.stopping++
-			each.told = true
-			t.end(each, t.deadline)
-		}
-	}
-	switch {
-	case len(t.queue) > 0 && t.steps == nil:
-		t.steps = time.AfterFunc(drainStep, func() { t.root.Send(t.self, drainMore{}) })
-	case len(t.queue) == 0 && t.stopping == 0:
-		t.finish()
-		ctx.Stop(ctx.Self())
-	}
-}
-
-// finish says that all hubs have ended.
-func (t *tenants) finish() {
-	if !t.over {
-		t.over = true
-		if err := actors.Fence("Ended", t.cfg.Ended); err != nil {
-			actors.UserFailed("Ended", err).Log(t.cfg.Logger)
-		}
-	}
 }

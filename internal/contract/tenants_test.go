@@ -310,12 +310,13 @@ func TestNTenantsAreLetInAndNotOneMore(t *testing.T) {
 // "One that fails beyond its budget is given up alone", is refused for a while, and then made anew; others notice nothing.
 func TestATenantOverItsBudgetIsGivenUpAloneAndComesBack(t *testing.T) {
 	var errs troubles
+	var records wstest.LogRecorder
 	tenants := newTenants(t, func(name string) []wskit.HubOption {
 		if name == "a" {
 			return []wskit.HubOption{errs.option()}
 		}
 		return nil
-	}, wskit.WithMaxTenants(2))
+	}, wskit.WithMaxTenants(2), wskit.WithTenantsLogger(records.Logger()))
 	a, b := hubOf(t, tenants, "a"), hubOf(t, tenants, "b")
 	inA, inB := &wstest.Probe{}, &wstest.Probe{}
 	a.Register(inA)
@@ -346,6 +347,10 @@ func TestATenantOverItsBudgetIsGivenUpAloneAndComesBack(t *testing.T) {
 	if len(errs.All()) == 0 {
 		t.Error("OnError was not told")
 	}
+	wstest.Eventually(t, "it is logged", func() bool {
+		lines := records.Find("wskit: tenant failed")
+		return len(lines) == 1 && lines[0].Attrs["tenant"] == "a"
+	})
 
 	wstest.Eventually(t, "the backoff is over", func() bool { return a.BroadcastContext(t.Context(), []byte("x")) == nil })
 	if time.Now().Before(failed.Until) {
@@ -374,12 +379,12 @@ func TestStopIsUntilTheNextHubAndShutdownForGood(t *testing.T) {
 	}
 	inA, inB := at("/a"), at("/b")
 	a.Broadcast([]byte("1"))
+	inA.Expect(t, "1")
 	stopping := wstest.Begin(func() {
 		if err := tenants.Stop(t.Context(), "a"); err != nil {
 			t.Error(err)
 		}
 	})
-	inA.Expect(t, "1")
 	inA.Ends(t, websocket.StatusGoingAway)
 	wstest.Receive(t, "Stop returns", stopping)
 	if err := a.BroadcastContext(t.Context(), nil); !errors.Is(err, wskit.ErrHubStopped) {
@@ -472,6 +477,36 @@ func TestAPanicInConfigureIsTheErrorOfWhoWantsThatTenant(t *testing.T) {
 		hubOf(t, tenants, "good")
 	}
 	hubOf(t, tenants, "bad")
+}
+
+// Whoever waits for a hub that is being made waits as long as its context lets it, and no other tenant waits.
+func TestACallWaitsForATenantAsLongAsItsContextLetsIt(t *testing.T) {
+	made, hold := atomic.Int32{}, make(chan struct{})
+	tenants := newTenants(t, func(name string) []wskit.HubOption {
+		if name == "slow" && made.Add(1) > 1 {
+			<-hold
+		}
+		return nil
+	}, wskit.WithIdleTimeout(time.Millisecond))
+	slow := hubOf(t, tenants, "slow")
+	idled(t, tenants)
+	ctx, cancel := context.WithTimeout(t.Context(), wstest.Hush)
+	defer cancel()
+	p := &wstest.Probe{}
+	for what, call := range map[string]func() error{
+		"Register":  func() error { return slow.RegisterContext(ctx, p) },
+		"Broadcast": func() error { return slow.BroadcastEventContext(ctx, 1) },
+	} {
+		if err := call(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	hubOf(t, tenants, "quick").Broadcast([]byte("x"))
+	close(hold)
+	hub := hubOf(t, tenants, "slow")
+	hub.Register(p)
+	hub.Broadcast([]byte("1"))
+	p.Expect(t, "1")
 }
 
 // The tenants' own actor survives whatever it is sent, and so do the hubs.

@@ -1,0 +1,72 @@
+package hubactor
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/wskit/wskit/actors"
+)
+
+func (t *tenants) shutdown(ctx actor.Context, m *actors.Shutdown) {
+	if t.draining {
+		return
+	}
+	if m.Timeout > 0 {
+		t.deadline = time.Now().Add(m.Timeout)
+	}
+	actors.StopTimers(t.sweeps)
+	t.dismiss()
+	t.drain(ctx)
+}
+
+// dismiss takes no more requests, and counts the hubs that are to end.
+func (t *tenants) dismiss() {
+	if t.draining {
+		return
+	}
+	t.draining, t.atOnce = true, drainAtOnce
+	for _, each := range t.by {
+		each.reject(actors.ErrHubStopped)
+		switch {
+		case each.state == configuring, each.state == givenUp:
+			each.stopped()
+			t.forget(each)
+		case each.state == running, each.state == retiring:
+			t.queue = append(t.queue, each)
+		case !each.over:
+			t.stopping++
+			each.told = true
+		}
+	}
+}
+
+// drain goes on with stopping the hubs, and ends when all are over.
+func (t *tenants) drain(ctx actor.Context) {
+	for len(t.queue) > 0 && t.stopping < t.atOnce {
+		last := len(t.queue) - 1
+		each := t.queue[last]
+		t.queue = t.queue[:last]
+		if !each.over {
+			t.stopping++
+			each.told = true
+			t.end(each, t.deadline)
+		}
+	}
+	switch {
+	case len(t.queue) > 0 && t.steps == nil:
+		t.steps = time.AfterFunc(drainStep, func() { t.root.Send(t.self, drainMore{}) })
+	case len(t.queue) == 0 && t.stopping == 0:
+		t.finish()
+		ctx.Stop(ctx.Self())
+	}
+}
+
+// finish says that all hubs have ended.
+func (t *tenants) finish() {
+	if !t.over {
+		t.over = true
+		if err := actors.Fence("Ended", t.cfg.Ended); err != nil {
+			actors.UserFailed("Ended", err).Log(t.cfg.Logger)
+		}
+	}
+}
