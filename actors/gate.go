@@ -44,7 +44,7 @@ type Gate struct {
 	post    func(Operation) // to the registry; must not block, nor call the gate
 
 	retired  bool          // nobody is registered any more
-	retiring chan struct{} // closed then
+	retiring chan struct{} // closed then; nil: nobody has asked
 	holds    int           // see Hold
 	uses     uint64        // how often it was held, or somebody registered
 	idled    bool          // StopIfIdle has stopped it
@@ -63,7 +63,7 @@ const (
 // leaves as unregistrations, apart from these. With 0 places nobody gets in
 // before Open, and one at a time thereafter: the registry takes it from the caller's hand.
 func NewGate(register, unregister, broadcast int, post func(Operation)) *Gate {
-	return &Gate{places: [Ops]int{register, unregister, broadcast, register, unregister}, post: post, retiring: make(chan struct{})}
+	return &Gate{places: [Ops]int{register, unregister, broadcast, register, unregister}, post: post}
 }
 
 // SetRoll sets where who is subscribed is noted, by what is admitted. It is called before the gate is shared; nil: nowhere.
@@ -197,14 +197,24 @@ func (g *Gate) Retire() {
 }
 
 func (g *Gate) retire() {
-	if !g.retired {
-		g.retired = true
+	if !g.retired && g.retiring != nil {
 		close(g.retiring)
 	}
+	g.retired = true
 }
 
 // Retired is closed when the gate begins to turn away who is to be registered: with Retire, or Stop.
-func (g *Gate) Retired() <-chan struct{} { return g.retiring }
+func (g *Gate) Retired() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.retiring == nil {
+		g.retiring = make(chan struct{})
+		if g.retired {
+			close(g.retiring)
+		}
+	}
+	return g.retiring
+}
 
 // Receives reports whether the gate is open to who is to be registered.
 func (g *Gate) Receives() bool {

@@ -103,12 +103,12 @@ type Supervisor struct {
 	// protoactor's default mailbox, of which Info knows how much is in it.
 	Restarts []atomic.Uint64
 
-	children map[string]*child
+	children []child
 }
 
 type child struct {
-	spec     Spec
-	pid      *actor.PID
+	spec     *Spec
+	pid      *actor.PID // nil: it has ended
 	failures []time.Time
 	backoff  *time.Timer    // nil before the first
 	restarts *atomic.Uint64 // nil: they are not counted
@@ -126,11 +126,12 @@ type Resolve struct {
 // IgnoreDeadLetterLogging keeps protoactor silent about a backoff that outlasts its supervisor.
 func (*Resolve) IgnoreDeadLetterLogging() {}
 
-// Start spawns the children in the order of specs, each under its name.
+// Start spawns the children in the order of specs, which it keeps, each under its name.
 func (s *Supervisor) Start(ctx actor.Context, specs []Spec) error {
-	s.children = make(map[string]*child, len(specs))
-	for i, spec := range specs {
-		c := &child{spec: spec}
+	s.children = make([]child, len(specs))
+	for i := range specs {
+		spec, c := &specs[i], &s.children[i]
+		c.spec = spec
 		if i < len(s.Restarts) {
 			c.restarts = &s.Restarts[i]
 			spec.Props.Configure(actor.WithMailbox(func() actor.Mailbox {
@@ -143,7 +144,6 @@ func (s *Supervisor) Start(ctx actor.Context, specs []Spec) error {
 			return fmt.Errorf("wskit: starting %s: %w", spec.Name, err)
 		}
 		c.pid = pid
-		s.children[pid.Id] = c
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (s *Supervisor) Start(ctx actor.Context, specs []Spec) error {
 // Info is what is known of who, a child that has not ended.
 func (s *Supervisor) Info(who *actor.PID) ActorInfo {
 	info := ActorInfo{Name: who.Id}
-	if c := s.children[who.Id]; c != nil {
+	if c := s.child(who); c != nil {
 		info.Kind = c.spec.Kind
 		if c.restarts != nil {
 			info.Restarts, info.Mailbox = c.restarts.Load(), c.mailbox.UserMessageCount()
@@ -160,9 +160,19 @@ func (s *Supervisor) Info(who *actor.PID) ActorInfo {
 	return info
 }
 
+// child is who, if it is one that has not ended.
+func (s *Supervisor) child(who *actor.PID) *child {
+	for i := range s.children {
+		if c := &s.children[i]; c.pid != nil && c.pid.Id == who.Id {
+			return c
+		}
+	}
+	return nil
+}
+
 // HandleFailure implements actor.SupervisorStrategy.
 func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervisor, who *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	c := s.children[who.Id]
+	c := s.child(who)
 	if c == nil {
 		sup.StopChildren(who)
 		return
@@ -179,7 +189,7 @@ func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervis
 	if over := len(c.failures) - c.spec.Budget.Failures - 1; over > 0 {
 		c.failures = c.failures[over:]
 	}
-	d := Decide(c.spec, c.failures, at, random())
+	d := Decide(*c.spec, c.failures, at, random())
 	failure := NewFailed(who, reason, d)
 	failure.Log(s.Log)
 	if s.Failed != nil {
@@ -187,7 +197,7 @@ func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervis
 	}
 	switch d.Action {
 	case ActGiveUp:
-		delete(s.children, who.Id)
+		c.pid = nil
 		sup.StopChildren(who)
 		s.giveUp(fmt.Sprintf("%s failed %d times within %v", c.spec.Name, d.Attempt, c.spec.Budget.Within))
 	case ActStop:
@@ -208,8 +218,8 @@ func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervis
 
 // Halt is for when the supervisor stops: nothing is restarted any more.
 func (s *Supervisor) Halt() {
-	for _, c := range s.children {
-		if c.backoff != nil {
+	for i := range s.children {
+		if c := &s.children[i]; c.backoff != nil {
 			c.backoff.Stop()
 		}
 	}
@@ -217,7 +227,7 @@ func (s *Supervisor) Halt() {
 
 // Handle lets a child go on whose backoff is over.
 func (s *Supervisor) Handle(ctx actor.Context, m *Resolve) {
-	if sup, ok := ctx.(actor.Supervisor); ok && s.children[m.pid.Id] != nil {
+	if sup, ok := ctx.(actor.Supervisor); ok && s.child(m.pid) != nil {
 		s.carryOut(sup, m.pid, m.action)
 	}
 }
@@ -232,18 +242,18 @@ func (s *Supervisor) carryOut(sup actor.Supervisor, who *actor.PID, a Action) {
 
 // Ended notes that a child has ended. If it was permanent, nobody asked for that.
 func (s *Supervisor) Ended(who *actor.PID) {
-	c := s.children[who.Id]
+	c := s.child(who)
 	if c == nil {
 		return
 	}
-	delete(s.children, who.Id)
+	c.pid = nil
 	if c.spec.Kind == Permanent {
 		s.giveUp(c.spec.Name + " ended by itself")
 	}
 }
 
 // Alive reports whether who is a child that has not ended.
-func (s *Supervisor) Alive(who *actor.PID) bool { return s.children[who.Id] != nil }
+func (s *Supervisor) Alive(who *actor.PID) bool { return s.child(who) != nil }
 
 func (s *Supervisor) giveUp(reason string) {
 	if s.GiveUp != nil {

@@ -14,17 +14,17 @@ import (
 // connections supervises one actor per subscriber. It knows who is there; the registry asks it after a crash.
 type connections struct {
 	link    *actors.Link
-	reason  actors.Reason     // of who ends with the hub
-	props   *actor.Props      // of every connection
-	next    *actors.Adopt     // the one being spawned
-	entries map[string]*entry // by PID id
-	foreign map[actors.Subscriber]*entry
-	parked  []*actors.Adopt // foreign subscribers that came again before they had quite left
+	reason  actors.Reason                // of who ends with the hub
+	props   *actor.Props                 // of every connection
+	next    *actors.Adopt                // the one being spawned
+	entries map[string]*entry            // by PID id
+	foreign map[actors.Subscriber]*entry // nil: there is none
+	parked  []*actors.Adopt              // foreign subscribers that came again before they had quite left
 	serial  uint64
 
 	orders   *orders
-	rotation rotation
-	unserved bool // that there was one is logged
+	rotation *rotation // nil: none has been needed
+	unserved bool      // that there was one is logged
 	draining *actors.Drain
 	limit    *time.Timer // of draining
 }
@@ -51,10 +51,10 @@ type (
 	overdue struct{ last bool }
 )
 
-func connectionsProps(cfg Config, link *actors.Link) *actor.Props {
+func connectionsProps(cfg *Config, link *actors.Link) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		c := &connections{link: link, reason: farewell(link), entries: map[string]*entry{}, foreign: map[actors.Subscriber]*entry{}, orders: newOrders(link),
-			rotation: rotation{link: link, age: cfg.MaxAge, jitter: cfg.MaxAgeJitter, began: time.Now()}}
+		c := &connections{link: link, reason: farewell(link), entries: map[string]*entry{}, orders: newOrders(link),
+			rotation: newRotation(cfg, link)}
 		c.props = actor.PropsFromProducer(func() actor.Actor { return c.next.Actor },
 			actor.WithDispatcher(link.Pools.Connections), actor.WithMailbox(func() actor.Mailbox { return c.next.Outbox }))
 		return c
@@ -85,6 +85,9 @@ func (c *connections) Receive(ctx actor.Context) {
 	case *actors.Oversized:
 		c.link.Log.Warn("wskit: a client sent a message that is longer than it may be and is closed with 1009; WithMaxMessageSize allows longer ones", "limit", m.Limit)
 	case *spread:
+		if c.rotation == nil {
+			c.rotation = &rotation{link: c.link, began: time.Now()}
+		}
 		c.rotation.spread(c.entries, m.until)
 		c.told(ctx)
 	case turnsDue:
@@ -138,6 +141,9 @@ func (c *connections) adopt(ctx actor.Context, m *actors.Adopt) {
 	e := &entry{Member: actors.Member{Subscriber: m.Subscriber, Outbox: m.Outbox}, serial: c.serial}
 	c.entries[pid.Id] = e
 	if isForeign {
+		if c.foreign == nil {
+			c.foreign = make(map[actors.Subscriber]*entry)
+		}
 		c.foreign[m.Subscriber] = e
 	}
 	if c.draining != nil {
@@ -162,7 +168,7 @@ func (c *connections) ended(ctx actor.Context, who *actor.PID) {
 	}
 	if len(c.entries) == 0 {
 		// Maps keep the room of their busiest hour.
-		c.entries, c.foreign = map[string]*entry{}, map[actors.Subscriber]*entry{}
+		c.entries, c.foreign = map[string]*entry{}, nil
 		c.rotation.clear()
 		c.told(ctx)
 		c.drained(ctx)

@@ -66,7 +66,7 @@ func (h *hub) tree() []actors.Spec {
 			// Resumed, not restarted: its state is nothing but its children, and protoactor stops them on a restart.
 			Name: "connections", Kind: actors.Permanent, Recovery: actors.Resume,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
-			Props:  connectionsProps(h.cfg, h.link),
+			Props:  connectionsProps(&h.cfg, h.link),
 		},
 		{
 			Name: "registry", Kind: actors.Permanent, Recovery: actors.Restart,

@@ -9,7 +9,7 @@ import (
 )
 
 // rotation is who is to be told to come back, and when: while a drain is spread everybody, before that those who last as long as they
-// may. It belongs to connections.
+// may. It belongs to connections. Of nil the methods do nothing.
 type rotation struct {
 	link        *actors.Link
 	age, jitter time.Duration // of connections; 0: they may last
@@ -43,8 +43,19 @@ func (*spread) IgnoreDeadLetterLogging()    {}
 func (spreadOver) IgnoreDeadLetterLogging() {}
 func (turnsDue) IgnoreDeadLetterLogging()   {}
 
+// newRotation returns what connections last for according to cfg; nil: as long as they may.
+func newRotation(cfg *Config, link *actors.Link) *rotation {
+	if cfg.MaxAge <= 0 {
+		return nil
+	}
+	return &rotation{link: link, age: cfg.MaxAge, jitter: cfg.MaxAgeJitter, began: time.Now()}
+}
+
 // add is for somebody who has come, one of so many.
 func (r *rotation) add(e *entry, foreign bool, of int) {
+	if r == nil {
+		return
+	}
 	now := time.Since(r.began)
 	switch {
 	case r.until > 0:
@@ -106,12 +117,14 @@ func (r *rotation) tell() {
 }
 
 // over reports whether there is a spread, and nobody left to be told.
-func (r *rotation) over() bool { return r.until > 0 && len(r.turns) == 0 }
+func (r *rotation) over() bool { return r != nil && r.until > 0 && len(r.turns) == 0 }
 
 // clear is for when nobody is there.
 func (r *rotation) clear() {
-	actors.StopTimers(r.timer)
-	r.turns, r.timer = nil, nil
+	if r != nil {
+		actors.StopTimers(r.timer)
+		r.turns, r.timer = nil, nil
+	}
 }
 
 // arm sets the timer for the first turn.

@@ -10,7 +10,7 @@ import (
 
 func someone() *entry { return &entry{Member: actors.Member{Outbox: actors.NewOutbox(1)}} }
 
-func newRotation(age, jitter time.Duration) *rotation {
+func rotationOf(age, jitter time.Duration) *rotation {
 	gate := actors.NewGate(0, 0, 0, func(op actors.Operation) {
 		m := op.(*actors.Dismiss)
 		m.Outbox.Close(&actors.Close{Reason: m.Reason})
@@ -31,7 +31,7 @@ func TestASpreadGivesEverybodyATurnAtEqualDistances(t *testing.T) {
 	all["gone"] = gone
 	var orders [2][]*entry
 	for i := range orders {
-		r := newRotation(0, 0)
+		r := rotationOf(0, 0)
 		defer r.clear()
 		r.spread(all, r.began.Add(window))
 		if len(r.turns) != n {
@@ -53,7 +53,7 @@ func TestASpreadGivesEverybodyATurnAtEqualDistances(t *testing.T) {
 
 // Who comes during a spread has a turn within it, and a second, shorter spread brings everybody's forward.
 func TestTurnsKeepWithinTheSpread(t *testing.T) {
-	r := newRotation(time.Millisecond, 0)
+	r := rotationOf(time.Millisecond, 0)
 	defer r.clear()
 	all := map[string]*entry{"a": someone(), "b": someone()}
 	r.spread(all, r.began.Add(time.Hour))
@@ -82,7 +82,7 @@ func TestTurnsKeepWithinTheSpread(t *testing.T) {
 
 // Connections that come and go do not pile up; those of the user's own are not looked after, nor is anybody without a greatest age.
 func TestARotationForgetsWhoHasGone(t *testing.T) {
-	r := newRotation(time.Hour, time.Hour)
+	r := rotationOf(time.Hour, time.Hour)
 	defer r.clear()
 	stays := someone()
 	r.add(stays, false, 1)
@@ -100,7 +100,7 @@ func TestARotationForgetsWhoHasGone(t *testing.T) {
 			t.Error(each.at)
 		}
 	}
-	none := newRotation(0, time.Hour)
+	none := rotationOf(0, time.Hour)
 	if none.add(someone(), false, 1); len(none.turns) != 0 || none.timer != nil {
 		t.Error("without a greatest age there are turns")
 	}

@@ -99,7 +99,7 @@ type bucket struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{content: make(map[uint64]bucket), others: make(map[string]*account), seed: maphash.MakeSeed(), maxNotes: maxNotes}
+	return &ledger{content: make(map[uint64]bucket), seed: maphash.MakeSeed(), maxNotes: maxNotes}
 }
 
 // find returns the account of a topic; nil: there is nothing in it.
@@ -115,6 +115,9 @@ func (l *ledger) account(topic string) *account {
 	a := l.find(topic)
 	if a == nil {
 		a = &account{topic: topic, salt: maphash.String(l.seed, topic)}
+		if l.others == nil {
+			l.others = make(map[string]*account)
+		}
 		l.others[topic] = a
 	}
 	return a
@@ -126,7 +129,7 @@ func (l *ledger) close(a *account) {
 		return
 	}
 	if delete(l.others, a.topic); len(l.others) == 0 {
-		l.others = make(map[string]*account) // maps keep the room of their busiest hour
+		l.others = nil // maps keep the room of their busiest hour
 	}
 }
 

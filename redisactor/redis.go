@@ -102,7 +102,7 @@ type books struct {
 func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
 	b := &books{
 		client: client, hub: hub, ledger: newLedger(),
-		own: &topic{origin: &origin{channel: channel}, members: true}, topics: make(map[string]*topic), control: channel + controlSuffix,
+		own: &topic{origin: &origin{channel: channel}, members: true}, control: channel + controlSuffix,
 	}
 	b.gate.hub = hub
 	if hub.History != nil {

@@ -63,6 +63,9 @@ func (a *redisActor) interest(m *actors.Interest) {
 	case m.Wanted:
 		if t == nil {
 			t = &topic{name: m.Topic, origin: a.origin(m.Topic)}
+			if a.topics == nil {
+				a.topics = make(map[string]*topic)
+			}
 			a.topics[m.Topic] = t
 		}
 		t.members = true
@@ -124,7 +127,7 @@ func (a *redisActor) stir(t *topic) {
 
 func (a *redisActor) forget(t *topic) {
 	if delete(a.topics, t.name); len(a.topics) == 0 {
-		a.topics = make(map[string]*topic) // maps keep the room of their busiest hour
+		a.topics = nil // maps keep the room of their busiest hour
 	}
 }
 
