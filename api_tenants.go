@@ -95,6 +95,7 @@ func NewTenants(configure func(name string) []HubOption, opts ...TenantsOption) 
 			opt(t)
 		}
 	}
+	t.cfg.Logger = actors.NewLog(t.cfg.Logger)
 	t.cfg.Ended = func() { close(t.done) }
 	t.cfg.Configure = func(name string) hubactor.Config {
 		var opts []HubOption
@@ -132,8 +133,11 @@ func (t *Tenants) up() *actor.PID {
 func (t *Tenants) Hub(name string) (*Hub, error) { return t.hub(context.Background(), name) }
 
 func (t *Tenants) hub(ctx context.Context, name string) (*Hub, error) {
-	if t == nil {
+	switch {
+	case t == nil:
 		return nil, fmt.Errorf("%w: nil tenants", ErrInvalidArgument)
+	case actors.CheckTopic(name) != nil:
+		return nil, ErrInvalidTenant
 	}
 	each := t.tenant(name)
 	each.stopped.Store(false)
@@ -200,7 +204,7 @@ func (t *Tenants) Stop(ctx context.Context, name string) error {
 	if t == nil || ctx == nil {
 		return fmt.Errorf("%w: nil tenants or context", ErrInvalidArgument)
 	}
-	if t.ended() {
+	if t.ended() || actors.CheckTopic(name) != nil {
 		return nil
 	}
 	t.tenant(name).stopped.Store(true)
@@ -241,10 +245,12 @@ func untilEnd(ctx context.Context) time.Duration {
 	return 0
 }
 
-// Handler serves each request as ServeWS does, or, if it asks for no WebSocket, ServeSSE, at the hub of the tenant that name says. A request of which
-// name returns an error is answered as WithAuthenticate says if that wraps ErrUnauthorized or ErrForbidden, and else 404, as one whose name is
-// none; one for which there is no hub now, as when a hub is full; one of which name or configure panics, which is logged, 500. name runs on the
-// request's goroutine.
+// Handler serves each request as ServeWS does, or, if it asks for no WebSocket, ServeSSE, at the hub of the tenant that name says, which runs
+// on the request's goroutine. It decides which tenants there are: for any other name it is to return an error.
+//
+// That is answered 401 or 403 if it wraps ErrUnauthorized or ErrForbidden, and else 404, as is a name that is none. While there is no hub to
+// be had the answer is 503 with Retry-After, or to a request for a stream 200 with one that has its EventSource come back in 2 to 5 s. A
+// panic in name or configure is logged and answered 500.
 func (t *Tenants) Handler(name func(*http.Request) (string, error), opts ...ClientOption) http.Handler {
 	set := configure(opts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -262,8 +268,9 @@ func (t *Tenants) Handler(name func(*http.Request) (string, error), opts ...Clie
 				return
 			}
 		}
-		if err = errors.Join(failed, err); errors.As(err, new(*PanicError)) {
-			actors.UserFailed("Handler", err).Log(defaultLog)
+		err = errors.Join(failed, err)
+		if pe := (*PanicError)(nil); errors.As(err, &pe) {
+			actors.UserFailed("Handler", pe).Log(t.cfg.Logger)
 		}
 		turnAway(w, r, err)
 	})

@@ -2,7 +2,7 @@
 // connections, the registry that fans broadcasts out, and the link to Redis.
 //
 // An actor that wants a hub of its own spawns Props as a child and drives it with the messages of package actors; the
-// facade, package wskit, does the same on behalf of function calls.
+// facade, package wskit, does the same on behalf of function calls. One that wants a hub for each of many names spawns Tenants.
 package hubactor
 
 import (

@@ -528,12 +528,13 @@ func TestACrashOfTheTenantsActorCostsNoHub(t *testing.T) {
 
 // Handler serves WebSockets and streams for all tenants, and answers whoever it has no hub for.
 func TestOneHandlerServesAllTenantsOverBothTransports(t *testing.T) {
+	var records wstest.LogRecorder
 	tenants := newTenants(t, func(name string) []wskit.HubOption {
 		if name == "broken" {
 			panic("configure")
 		}
 		return nil
-	}, wskit.WithMaxTenants(2))
+	}, wskit.WithMaxTenants(2), wskit.WithTenantsLogger(records.Logger()))
 	srv := wstest.Listen(t, wstest.TCP, tenants.Handler(func(r *http.Request) (string, error) {
 		switch name := r.URL.Path[1:]; name {
 		case "unknown":
@@ -582,6 +583,7 @@ func TestOneHandlerServesAllTenantsOverBothTransports(t *testing.T) {
 	if _, err := srv.TryOpen("/broken"); err == nil || !strings.Contains(err.Error(), "500") {
 		t.Error(err)
 	}
+	wstest.Eventually(t, "both panics are logged", func() bool { return len(records.Find("wskit: crash")) == 2 })
 }
 
 // "No two have the same channel, and nothing of one is another's": a topic of "a" is not the tenant "a:b".
