@@ -14,19 +14,20 @@ import (
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/hubactor"
+	"github.com/wskit/wskit/internal/redistest"
 	"github.com/wskit/wskit/internal/wstest"
 )
 
 // ready is how the hub's Ready answers.
-func ready(hub *wskit.Hub, method string) *httptest.ResponseRecorder {
+func ready(hub *wskit.Hub, method string, opts ...wskit.ReadyOption) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	hub.Ready().ServeHTTP(w, httptest.NewRequest(method, "/ready", nil))
+	hub.Ready(opts...).ServeHTTP(w, httptest.NewRequest(method, "/ready", nil))
 	return w
 }
 
-func expectReady(t *testing.T, hub *wskit.Hub, status int) {
+func expectReady(t *testing.T, hub *wskit.Hub, status int, opts ...wskit.ReadyOption) {
 	t.Helper()
-	wstest.Eventually(t, "Ready says "+http.StatusText(status), func() bool { return ready(hub, http.MethodGet).Code == status })
+	wstest.Eventually(t, "Ready says "+http.StatusText(status), func() bool { return ready(hub, http.MethodGet, opts...).Code == status })
 }
 
 func TestReadySaysWhetherTheHubRuns(t *testing.T) {
@@ -71,6 +72,23 @@ func TestReadySaysWhetherTheHubRuns(t *testing.T) {
 }
 
 // "From the moment it begins to end": before the first is told, whoever asks.
+// Only where that is asked for, and of a hub that has Redis.
+func TestReadyMayAskForRedis(t *testing.T) {
+	redis := redistest.Start(t)
+	hub, without := wstest.Run(t, wskit.WithRedis(redis.Client(t), "ready")), wstest.Run(t)
+	expectReady(t, without.Hub, http.StatusOK, wskit.WithRedisRequired())
+	expectReady(t, hub.Hub, http.StatusServiceUnavailable, wskit.WithRedisRequired(), nil) // it is not known yet
+	ctx, stop := context.WithCancel(context.Background())
+	done := wstest.Begin(func() { hub.SubscribeToRedis(ctx) })
+	defer func() { stop(); <-done }()
+	expectReady(t, hub.Hub, http.StatusOK, wskit.WithRedisRequired())
+	redis.Kill()
+	expectReady(t, hub.Hub, http.StatusServiceUnavailable, wskit.WithRedisRequired())
+	expectReady(t, hub.Hub, http.StatusOK)
+	redis.Restart()
+	expectReady(t, hub.Hub, http.StatusOK, wskit.WithRedisRequired())
+}
+
 func TestReadySaysSoBeforeTheFirstIsTold(t *testing.T) {
 	for name, end := range map[string]func(*wstest.Hub){
 		"Run's context": func(h *wstest.Hub) { h.Stop() },
