@@ -122,7 +122,7 @@ func (a *arena) lane(f *fault) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	hard := time.NewTimer(a.plan.length * 3 / 2)
+	hard := time.NewTimer(3 * a.plan.length) // a callback that publishes in an outage takes 2 s
 	defer hard.Stop()
 	for n := 0; ; n++ {
 		if !a.injectOne(f, n, a.rooms[n%2]) {
