@@ -97,7 +97,7 @@ type Supervisor struct {
 }
 
 type child struct {
-	spec     Spec
+	spec     *Spec
 	pid      *actor.PID
 	failures []time.Time
 	backoff  *time.Timer // nil before the first
@@ -112,10 +112,11 @@ type Resolve struct {
 // IgnoreDeadLetterLogging keeps protoactor silent about a backoff that outlasts its supervisor.
 func (*Resolve) IgnoreDeadLetterLogging() {}
 
-// Start spawns the children in the order of specs, each under its name.
+// Start spawns the children in the order of specs, which are kept, each under its name.
 func (s *Supervisor) Start(ctx actor.Context, specs []Spec) error {
 	s.children = make(map[string]*child, len(specs))
-	for _, spec := range specs {
+	for i := range specs {
+		spec := &specs[i]
 		pid, err := ctx.SpawnNamed(spec.Props, spec.Name)
 		if err != nil {
 			return fmt.Errorf("wskit: starting %s: %w", spec.Name, err)
@@ -144,7 +145,7 @@ func (s *Supervisor) HandleFailure(system *actor.ActorSystem, sup actor.Supervis
 	if over := len(c.failures) - c.spec.Budget.Failures - 1; over > 0 {
 		c.failures = c.failures[over:]
 	}
-	d := Decide(c.spec, c.failures, at, random())
+	d := Decide(*c.spec, c.failures, at, random())
 	failure := NewFailed(who, reason, d)
 	failure.Log(s.Log)
 	if s.Failed != nil {

@@ -2,6 +2,7 @@ package hubactor
 
 import (
 	"container/list"
+	"slices"
 	"time"
 
 	"github.com/wskit/wskit/actors"
@@ -11,8 +12,8 @@ import (
 // one subscriber. It belongs to the listener; the callbacks run on goroutines of their own.
 type lane struct {
 	width   int
-	waiting list.List                   // of *task
-	running map[*task]actors.Subscriber // and whose each is
+	waiting list.List // of *task
+	running []*task
 }
 
 // task is a callback that is due.
@@ -26,7 +27,7 @@ type task struct {
 }
 
 func newLane(width int) *lane {
-	return &lane{width: max(width, 1), running: map[*task]actors.Subscriber{}}
+	return &lane{width: max(width, 1)}
 }
 
 func (l *lane) add(t *task) *list.Element {
@@ -52,7 +53,7 @@ func (l *lane) take() *task {
 	for e := l.waiting.Front(); e != nil; e = e.Next() {
 		if t := e.Value.(*task); !l.busy(t.of) {
 			l.remove(e)
-			l.running[t] = t.of
+			l.running = append(l.running, t)
 			return t
 		}
 	}
@@ -63,15 +64,19 @@ func (l *lane) busy(sub actors.Subscriber) bool {
 	if sub == nil || l.width == 1 {
 		return false
 	}
-	for _, of := range l.running {
-		if of == sub {
+	for _, t := range l.running {
+		if t.of == sub {
 			return true
 		}
 	}
 	return false
 }
 
-func (l *lane) done(t *task) { delete(l.running, t) }
+func (l *lane) done(t *task) {
+	if i := slices.Index(l.running, t); i >= 0 {
+		l.running = slices.Delete(l.running, i, i+1)
+	}
+}
 
 // idle reports whether nothing waits or runs.
 func (l *lane) idle() bool { return len(l.running) == 0 && l.waiting.Len() == 0 }

@@ -153,6 +153,7 @@ func TestNothingIsLostWhileHubsIdleOut(t *testing.T) {
 	}
 	group.Wait()
 	idled(t, tenants)
+	t.Logf("hubs were made %d times", made.Load())
 	if n := made.Load(); n < 3*names {
 		t.Errorf("hubs were made %d times: nothing has idled", n)
 	}
