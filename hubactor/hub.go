@@ -56,7 +56,7 @@ func Props(cfg Config) *actor.Props {
 
 // tree is the whole hub: started in this order, which is that of actors.Part, and stopped in the reverse.
 func (h *hub) tree() []actors.Spec {
-	specs := []actors.Spec{
+	specs := append(make([]actors.Spec, 0, 4), []actors.Spec{
 		{
 			Name: "listener", Kind: actors.Permanent, Recovery: actors.Restart,
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
@@ -73,7 +73,7 @@ func (h *hub) tree() []actors.Spec {
 			Budget: actors.Budget{Failures: 10, Within: 10 * time.Second},
 			Props:  registryProps(h.link),
 		},
-	}
+	}...)
 	if h.cfg.Redis != nil {
 		specs = append(specs, h.cfg.Redis(h.link))
 	}

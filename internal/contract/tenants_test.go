@@ -153,8 +153,68 @@ func TestNothingIsLostWhileHubsIdleOut(t *testing.T) {
 	}
 	group.Wait()
 	idled(t, tenants)
+	t.Logf("hubs were made %d times", made.Load())
 	if n := made.Load(); n < 3*names {
 		t.Errorf("hubs were made %d times: nothing has idled", n)
+	}
+}
+
+// The same with hubs that are stopped and crash meanwhile: whoever was registered is closed in the end, once, callbacks are in pairs, and there
+// is never a hub beside another of its name.
+func TestNobodyIsForgottenWhileHubsIdleStopAndCrash(t *testing.T) {
+	const goroutines, rounds = 64, 25
+	var in, out, registered atomic.Int64
+	tenants := newTenants(t, func(name string) []wskit.HubOption {
+		if n := hubsOf(name); n > 0 {
+			t.Errorf("%q is made beside %d of that name", name, n)
+		}
+		return []wskit.HubOption{
+			wskit.WithOnConnect(func(wskit.Subscriber) { in.Add(1) }), wskit.WithOnDisconnect(func(wskit.Subscriber) { out.Add(1) }),
+		}
+	}, wskit.WithIdleTimeout(time.Nanosecond))
+	hubs := map[string]*wskit.Hub{}
+	for i := range 4 {
+		name := fmt.Sprint("tenant-", i)
+		hubs[name] = hubOf(t, tenants, name)
+	}
+	var group sync.WaitGroup
+	for g := range goroutines {
+		name := fmt.Sprint("tenant-", g%4)
+		kept := hubs[name]
+		group.Go(func() {
+			pace := time.NewTicker(time.Duration(g%7+1) * 2 * time.Millisecond)
+			defer pace.Stop()
+			for i := range rounds {
+				if _, err := tenants.Hub(name); err != nil && !errors.Is(err, wskit.ErrTenantFailed) {
+					t.Error(err)
+				}
+				p := &wstest.Probe{}
+				err := kept.RegisterContext(t.Context(), p)
+				switch {
+				case err == nil:
+					registered.Add(1)
+				case !errors.Is(err, wskit.ErrHubStopped):
+					t.Error(err)
+				}
+				switch {
+				case i == rounds/2 && g == 0: // the others go on
+					wstest.Crash(kept.PID(), "test")
+				case g < 8:
+					_ = tenants.Stop(t.Context(), name)
+				default:
+					kept.Unregister(p)
+				}
+				if !wstest.Poll(wstest.Patience, func() bool { return p.Len() > 0 }) || p.Text() != wstest.Closed {
+					t.Errorf("written down was %q; Register: %v", p.All(), err)
+				}
+				<-pace.C
+			}
+		})
+	}
+	group.Wait()
+	idled(t, tenants)
+	if in.Load() != registered.Load() || out.Load() != in.Load() {
+		t.Errorf("%d registered, %d connected, %d disconnected", registered.Load(), in.Load(), out.Load())
 	}
 }
 
