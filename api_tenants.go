@@ -198,6 +198,22 @@ func (t *Tenants) Names() []string {
 	}
 }
 
+// Stats is the sum of what the hubs of all tenants are now and have counted, those that have ended too. It may be asked from any goroutine,
+// and takes some tenths of a microsecond for each that runs. After Shutdown it is zero.
+func (t *Tenants) Stats() Stats {
+	if t == nil || t.ended() {
+		return Stats{}
+	}
+	reply := make(chan Stats, 1)
+	t.system.Root.Send(t.up(), &actors.TenantStats{Reply: reply})
+	select {
+	case s := <-reply:
+		return s
+	case <-t.done:
+		return Stats{}
+	}
+}
+
 // Stop does for the hub of that name what Shutdown of a Hub does, and waits for it, as long as ctx lets it. nil: it has stopped, or did not
 // run. What becomes of a *Hub that is kept, Hub says.
 func (t *Tenants) Stop(ctx context.Context, name string) error {

@@ -4,7 +4,7 @@
 // promised as the facade is:
 //   - the messages to a hub: Register, Unregister, Join, Leave, Broadcast, Publish, Recall, DisconnectUser, Topics, Count, Subscribe,
 //     Unsubscribe, Open, Shutdown, Tree, Describe, and Crash for tests;
-//   - the messages to tenants: Tenant, ToTenant, StopTenant, TenantNames;
+//   - the messages to tenants: Tenant, ToTenant, StopTenant, TenantNames, TenantStats;
 //   - the events that come back: Connected, Disconnected, Received, Dropped, RedisChanged, Subscribed, Failed;
 //   - what stands in these: Subscriber and Connection; Frame, made by NewFrame or NewBinaryFrame, its Placement; Position and
 //     ParsePosition, Cursor, History; Reason; UserTopic, which names the topic

@@ -159,6 +159,8 @@ type (
 	}
 	// TenantNames asks for the names of those that run.
 	TenantNames struct{ Reply chan<- []string }
+	// TenantStats asks for the sum of what all their hubs are and have counted, those that have ended too.
+	TenantStats struct{ Reply chan<- Stats }
 )
 
 // TenantHub answers Tenant. Err is ErrInvalidTenant, ErrTooManyTenants, ErrTimeout (16384 wait for that tenant already), ErrHubStopped, a

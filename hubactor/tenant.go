@@ -191,6 +191,7 @@ func (t *tenants) gone(ctx actor.Context, each *tenant) {
 	link := each.link
 	each.hub, each.link = nil, nil
 	if link != nil {
+		t.past = t.past.Plus(link.Stats())
 		for _, pid := range []*actor.PID{link.Hub, link.Listener, link.Connections, link.Registry, link.Redis} {
 			if pid != nil {
 				t.root.Send(pid, forgotten{})

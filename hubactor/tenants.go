@@ -45,7 +45,7 @@ const (
 )
 
 // Tenants makes the actor of hubs that have names, one for each tenant, to be spawned as the child of any actor, or as a root. It takes
-// actors.Tenant, ToTenant, StopTenant and TenantNames, and actors.Shutdown, after which it ends. Each hub is a child, made by Config at
+// actors.Tenant, ToTenant, StopTenant, TenantNames and TenantStats, and actors.Shutdown, after which it ends. Each hub is a child, made by Config at
 // its first use and again when it is used after its end; those with a Redis receive what others publish from the first moment. There are
 // never two of a name. One that fails beyond its budget is given up alone, and refused for a while.
 func Tenants(cfg TenantsConfig) *actor.Props {
@@ -73,6 +73,7 @@ type tenants struct {
 	goroutines *actors.Runner     // of all hubs
 	by         map[string]*tenant // by key
 	live       int                // those of them that have not failed
+	past       actors.Stats       // of hubs that are gone
 	sweeps     *time.Timer        // nil: there is nothing to look after
 	retiring   int
 	more       bool // are idle than may retire at a time
@@ -120,6 +121,8 @@ func (t *tenants) Receive(ctx actor.Context) {
 		t.stop(m)
 	case *actors.TenantNames:
 		answer(m.Reply, t.names())
+	case *actors.TenantStats:
+		answer(m.Reply, t.stats())
 	case *configured:
 		t.spawn(ctx, m)
 	case *tenantUp:
@@ -177,7 +180,7 @@ func (t *tenants) want(name string, m any, start bool) {
 	}
 	key := url.PathEscape(name)
 	each := t.by[key]
-	if each != nil && each.state == running && each.link.Gate.Stopped() {
+	if each != nil && each.state == running && each.link.Gate.Refuses() {
 		each.state = ending // by itself, or since somebody has told it to
 	}
 	switch {
@@ -216,4 +219,15 @@ func (t *tenants) names() []string {
 		}
 	}
 	return names
+}
+
+// stats is the sum over all hubs, those that are gone too.
+func (t *tenants) stats() actors.Stats {
+	sum := t.past
+	for _, each := range t.by {
+		if each.link != nil {
+			sum = sum.Plus(each.link.Stats())
+		}
+	}
+	return sum
 }

@@ -795,3 +795,33 @@ func TestATenantCostsAtMost12KBBesideItsConnection(t *testing.T) {
 		})
 	}
 }
+
+func TestTheStatsOfTenantsAreTheSumOfTheirHubsThoseThatHaveEndedToo(t *testing.T) {
+	tenants := newTenants(t, nil)
+	const many = 3
+	for i := range many {
+		hub := hubOf(t, tenants, fmt.Sprint("stats-", i))
+		probe := &wstest.Probe{}
+		hub.Register(probe)
+		hub.Broadcast([]byte("x"))
+		wstest.Eventually(t, "the broadcast", func() bool { return probe.Len() == 1 })
+	}
+	now := func(hubs, subscribers int) {
+		t.Helper()
+		wstest.Eventually(t, "the sum is right", func() bool {
+			s := tenants.Stats()
+			return s.Hubs == hubs && s.Subscribers[actors.TransportOther] == subscribers && s.Broadcasts == many && s.Deliveries == many
+		})
+	}
+	now(many, many)
+	if err := tenants.Stop(t.Context(), "stats-1"); err != nil {
+		t.Fatal(err)
+	}
+	now(many-1, many-1)
+	if err := tenants.Shutdown(t.Context()); err != nil || tenants.Stats() != (wskit.Stats{}) {
+		t.Error(err, tenants.Stats())
+	}
+	if (*wskit.Tenants)(nil).Stats() != (wskit.Stats{}) {
+		t.Error("of no tenants there is something")
+	}
+}
