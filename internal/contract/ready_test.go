@@ -151,16 +151,18 @@ func TestServeIsNotReadyBeforeItClosesThePort(t *testing.T) {
 	no(t, wstest.Receive(t, "Serve returns", srv.result))
 }
 
-// A hub that ends during the delay ends it.
+// A hub that ends during the delay ends it, whoever spawned it.
 func TestAReadyDelayIsOverWhenTheHubEnds(t *testing.T) {
-	hub := wskit.NewHub(wskit.WithReadyDelay(time.Hour))
-	srv := serveHub(t, wstest.TCP, hub, none)
-	expectReady(t, hub, http.StatusOK)
-	srv.stop()
-	expectReady(t, hub, http.StatusServiceUnavailable)
-	wstest.Silent(t, "Serve returns", srv.result)
-	no(t, hub.Shutdown(t.Context()))
-	no(t, wstest.Receive(t, "Serve returns", srv.result))
+	embedded, _ := wstest.Embed(t, hubactor.Config{ReadyDelay: time.Hour})
+	for _, hub := range []*wskit.Hub{wskit.NewHub(wskit.WithReadyDelay(time.Hour)), embedded.Hub} {
+		srv := serveHub(t, wstest.TCP, hub, none)
+		expectReady(t, hub, http.StatusOK)
+		srv.stop()
+		expectReady(t, hub, http.StatusServiceUnavailable)
+		wstest.Silent(t, "Serve returns", srv.result)
+		no(t, hub.Shutdown(t.Context()))
+		no(t, wstest.Receive(t, "Serve returns", srv.result))
+	}
 }
 
 // The port closes when the hub begins to drain, whoever wants it to: with a spread that takes its time.
