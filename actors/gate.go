@@ -47,7 +47,6 @@ type Gate struct {
 	retiring chan struct{} // closed then; nil: nobody has asked
 	holds    int           // see Hold
 	uses     uint64        // how often it was held, or somebody registered
-	idled    bool          // StopIfIdle has stopped it
 	timeouts [Ops]uint64   // that gave up waiting
 }
 
@@ -267,16 +266,9 @@ func (g *Gate) StopIfIdle(n uint64) bool {
 	if g.state == gateStopped || g.uses != n || g.inUse() {
 		return false
 	}
-	g.state, g.idled = gateStopped, true
+	g.state = gateStopped
 	g.retire()
 	return true
-}
-
-// Idled reports whether it was StopIfIdle that stopped the gate.
-func (g *Gate) Idled() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.idled
 }
 
 func (g *Gate) inUse() bool {

@@ -34,21 +34,20 @@ func TestAGateStopsForIdlenessOnlyWhenNobodyWouldNotice(t *testing.T) {
 		g.Hold()
 		g.Release()
 		equal(t, name+": stops though it was used since", g.StopIfIdle(n), false)
-		equal(t, name+": idled", g.Idled(), false)
+		equal(t, name+": turns away who is to be registered", g.Refuses(), false)
 		equal(t, name+": stops when it is idle", g.StopIfIdle(n+1), true)
 		equal(t, name+": stops again", g.StopIfIdle(n+1), false)
-		equal(t, name+": idled", g.Idled(), true)
+		equal(t, name+": turns away who is to be registered", g.Refuses(), true)
 		equal(t, name+": held after its end", g.Hold(), false)
 		expectErr(t, name+": Enter", g.Enter(broadcast(2), patience), actors.ErrHubStopped)
 	}
 }
 
-func TestAGateThatWasStoppedOtherwiseHasNotIdled(t *testing.T) {
+func TestAGateThatWasStoppedOtherwiseDoesNotStopForIdleness(t *testing.T) {
 	g := newGate(1, 1, 1)
 	g.Open()
 	g.Stop()
 	equal(t, "stops", g.StopIfIdle(0), false)
-	equal(t, "idled", g.Idled(), false)
 }
 
 // Who registers has used it, whether or not that held it.

@@ -309,11 +309,13 @@ func TestWithoutItsRedisAnInstanceWorksLocallyAndSaysSoUntilItIsBack(t *testing.
 
 func waitForSubscribers(t *testing.T, mr *miniredis.Miniredis, n int) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	patience, look := time.After(10*time.Second), time.NewTicker(10*time.Millisecond) // miniredis offers nothing to wait on
+	defer look.Stop()
 	for mr.PubSubNumSub(channel)[channel] < n {
-		if time.Now().After(deadline) {
+		select {
+		case <-look.C:
+		case <-patience:
 			t.Fatal("no subscription at Redis")
 		}
-		time.Sleep(10 * time.Millisecond) // miniredis offers nothing to wait on
 	}
 }
