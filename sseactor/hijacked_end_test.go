@@ -151,7 +151,7 @@ func TestTheEndOfATakenOverStreamWaitsForTheHead(t *testing.T) {
 	server, client := net.Pipe()
 	s := take(t, t.Context(), server, time.Hour)
 	s.close()
-	time.Sleep(10 * time.Millisecond) // which would be enough for the end
+	settle() // which would be enough for the end
 	if got := body(t, client); got != "" {
 		t.Errorf("%q", got)
 	}

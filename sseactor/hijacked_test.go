@@ -303,12 +303,23 @@ func TestACommentIsNoPartOfAnEventAndIsSubjectToTheWriteWait(t *testing.T) {
 func idlePool(t *testing.T) {
 	t.Helper()
 	stacks := make([]byte, 1<<20)
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-look.C {
 		if n := runtime.Stack(stacks, true); !bytes.Contains(stacks[:n], []byte("actors.(*Pool).work")) && !bytes.Contains(stacks[:n], []byte("actors.(*Elastic).work")) {
 			return
 		}
 	}
 	t.Fatal("the pool is not idle")
+}
+
+// settle lets the actors of streams handle what they have been sent.
+func settle() {
+	pools := actors.SharedPools()
+	for range 2 { // what the one has done the other may have to follow
+		pools.Streams.Settle()
+		pools.Connections.Settle()
+	}
 }
 
 func TestWhatCameBeforeAConnectionWasTakenOverFollowsTheHead(t *testing.T) {
@@ -317,7 +328,7 @@ func TestWhatCameBeforeAConnectionWasTakenOverFollowsTheHead(t *testing.T) {
 	spawn(s)
 	send(t, s, "early")
 	s.Outbox().Close(&actors.Close{Reason: actors.ReasonShutdown})
-	time.Sleep(10 * time.Millisecond) // which would be enough for it to end
+	settle() // which would be enough for it to end
 	h := s.Hijack(context.Background(), own(server), request(t.Context()))
 	result := &taken{s, serving(h)}
 	if got := body(t, client); got != "data: early\n\n" {
