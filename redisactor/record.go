@@ -8,19 +8,28 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
-// magic is what messages of a hub with history begin with on their channel. No text begins so. Records follow, one or more of those that
-// were published together, each a header, which is a line, and its payload. A stream has the same in each of its entries.
+// magic is what messages of a hub with history begin with on their channel. No text begins so. A group follows: messages that were published
+// together. A stream has the same in each of its entries, whose id is the position of the last of them.
 const magic = "\x00wskit1 "
+
+// maxGroupBytes is how many bytes of payload a group has at most, unless it is one message.
+const maxGroupBytes = 32 << 10
 
 // maxTag is how many bytes a tag may have.
 const maxTag = 64
 
-// record is a message with its place in the log. The header is, with a space between:
+// record is a message with its place in the log. A group has a header, which is a line with a space between
 //
-//	epoch n prev time messages bytes age sum tag flags length
+//	epoch n prev time messages bytes age sum total mixed size count
 //
-// Times are in milliseconds, sum is how many bytes of payload the stream has had, and length how many this payload has; flags are "-", or
-// "b" for a binary message, "n" for one of which the stream keeps but the header, or both.
+// and then count messages, each a line and its payload:
+//
+//	tag flags length
+//
+// n is the position of the last one; those before it have the positions before that. Times are in milliseconds. sum is how many bytes of
+// payload the stream has had, total how many messages, and mixed what that was when the last group came that was no single message within
+// its share of bytes/messages, or other bounds than those before. size is how many bytes of payload the group has, and length how many the
+// message; flags are "b" for a binary message, else "-". Where no messages are kept a stream has no payload, and groups of one.
 type record struct {
 	at      actors.Position
 	prev    uint64 // as in a Placement
@@ -28,7 +37,7 @@ type record struct {
 	history actors.History
 	tag     string // of who has published it
 	binary  bool
-	bare    bool // the stream does not keep the payload
+	bare    bool // the stream does not keep payloads
 	payload string
 }
 
@@ -36,79 +45,94 @@ type record struct {
 func isRecord(payload string) bool { return strings.HasPrefix(payload, magic) }
 
 // parseRecords reads what was published together. What isRecord and is none is malformed.
-func parseRecords(payload string) (list []*record, ok bool) {
+func parseRecords(payload string) ([]record, bool) {
 	rest, ok := strings.CutPrefix(payload, magic)
-	for ok && rest != "" {
-		var r *record
-		var length int
-		if r, length, rest, ok = parseHeader(rest); ok && length <= len(rest) {
-			r.payload, rest = rest[:length], rest[length:]
-			list = append(list, r)
-		} else {
+	if !ok {
+		return nil, false
+	}
+	return parseGroup(rest, false)
+}
+
+// parseGroup reads a group, as it is published or as it is stored.
+func parseGroup(text string, stored bool) (list []record, ok bool) {
+	header, rest, ok := strings.Cut(text, "\n")
+	if !ok {
+		return nil, false
+	}
+	var epoch string
+	if epoch, header, ok = strings.Cut(header, " "); !ok {
+		return nil, false
+	}
+	var f [len(maxNumber)]uint64
+	for i, most := range maxNumber {
+		var field string
+		if field, header, ok = strings.Cut(header, " "); ok == (i == len(f)-1) {
+			return nil, false
+		}
+		if f[i], ok = parseNumber(field, most); !ok {
 			return nil, false
 		}
 	}
-	return list, len(list) > 0
-}
-
-// parseEntry reads what a stream has.
-func parseEntry(text string) (*record, bool) {
-	r, length, payload, ok := parseHeader(text)
-	if !ok || len(payload) != length && !r.bare || r.bare && payload != "" {
+	n, prev, size, count := f[0], f[1], f[9], f[10]
+	at, ok := actors.ParsePosition(epoch + ".0")
+	bare := f[3] == 0
+	if !ok || count == 0 || bare && count > 1 || count > uint64(len(rest)) || n < count || prev > n-count {
 		return nil, false
 	}
-	r.payload = payload
-	return r, true
+	list = make([]record, count)
+	for i := range list {
+		r := &list[i]
+		at.N = n - count + 1 + uint64(i)
+		r.at, r.prev, r.time, r.bare = at, prev, time.UnixMilli(int64(f[2])), bare
+		r.history = actors.History{Messages: int(f[3]), Bytes: int(f[4]), Age: time.Duration(f[5]) * time.Millisecond}
+		prev = at.N
+		var length int
+		if length, rest, ok = r.parseLine(rest); !ok || uint64(length) > size {
+			return nil, false
+		}
+		size -= uint64(length)
+		if stored && bare {
+			continue
+		}
+		if length > len(rest) {
+			return nil, false
+		}
+		r.payload, rest = rest[:length], rest[length:]
+	}
+	if size > 0 || rest != "" {
+		return nil, false
+	}
+	return list, true
 }
 
-// parseHeader reads the line with which a record begins: all but the payload, and how long that is.
-func parseHeader(text string) (r *record, length int, rest string, ok bool) {
-	header, rest, ok := strings.Cut(text, "\n")
+// parseLine reads the line with which a message of a group begins, and returns how long its payload is.
+func (r *record) parseLine(text string) (length int, rest string, ok bool) {
+	line, rest, ok := strings.Cut(text, "\n")
 	if !ok {
-		return nil, 0, "", false
+		return 0, "", false
 	}
-	const fields = 11
-	var f [fields]string
-	for i := range fields - 1 {
-		if f[i], header, ok = strings.Cut(header, " "); !ok {
-			return nil, 0, "", false
-		}
-	}
-	f[fields-1] = header
-	r = &record{tag: f[8]}
-	if r.at, ok = actors.ParsePosition(f[0] + "." + f[1]); !ok || r.at.N == 0 || !isTag(r.tag) {
-		return nil, 0, "", false
-	}
-	var numbers [7]uint64
-	for i, text := range [...]string{f[2], f[3], f[4], f[5], f[6], f[7], f[10]} {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || len(text) > 1 && text[0] == '0' || n > maxNumber[i] {
-			return nil, 0, "", false
-		}
-		numbers[i] = n
-	}
-	r.prev, r.time = numbers[0], time.UnixMilli(int64(numbers[1]))
-	r.history = actors.History{Messages: int(numbers[2]), Bytes: int(numbers[3]), Age: time.Duration(numbers[4]) * time.Millisecond}
-	switch f[9] {
-	case "-":
-	case "b":
-		r.binary = true
-	case "n":
-		r.bare = true
-	case "bn":
-		r.binary, r.bare = true, true
-	default:
-		return nil, 0, "", false
-	}
-	return r, int(numbers[6]), rest, r.prev < r.at.N && r.bare == (r.history.Messages == 0)
+	tag, line, _ := strings.Cut(line, " ")
+	flags, number, _ := strings.Cut(line, " ")
+	n, ok := parseNumber(number, maxCount)
+	r.tag, r.binary = tag, flags == "b"
+	return int(n), rest, ok && isTag(tag) && (r.binary || flags == "-")
+}
+
+// parseNumber reads a number without leading zeros that is at most that.
+func parseNumber(s string, most uint64) (uint64, bool) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil && n <= most && (len(s) == 1 || s[0] != '0')
 }
 
 // maxNumber is how much the numbers of a header are at most, in its order.
-var maxNumber = [...]uint64{1<<53 - 1, 1<<53 - 1, maxCount, maxCount, maxMillis, 1<<53 - 1, maxCount}
+var maxNumber = [...]uint64{
+	maxPosition, maxPosition, maxPosition, maxCount, maxCount, maxMillis, maxPosition, maxPosition, maxPosition, maxCount, maxCount,
+}
 
 const (
-	maxCount  = 1<<31 - 1
-	maxMillis = 1 << 43 // what a time.Duration has room for
+	maxCount    = 1<<31 - 1
+	maxMillis   = 1 << 43   // what a time.Duration has room for
+	maxPosition = 1<<53 - 1 // what a number of a script has
 )
 
 func isTag(s string) bool {
@@ -120,17 +144,13 @@ func isTag(s string) bool {
 	return s != "" && len(s) <= maxTag
 }
 
-// flags is how a header says what a message is.
-func flags(binary, bare bool) string {
-	switch {
-	case binary && bare:
-		return "bn"
-	case binary:
-		return "b"
-	case bare:
-		return "n"
+// appendLine appends the line with which a message of a group begins.
+func appendLine(to []byte, tag string, binary bool, length int) []byte {
+	flags := " - "
+	if binary {
+		flags = " b "
 	}
-	return "-"
+	return append(strconv.AppendInt(append(append(to, tag...), flags...), int64(length), 10), '\n')
 }
 
 // frame is the message without its place.

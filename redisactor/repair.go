@@ -180,12 +180,17 @@ func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names [
 		list, next := make([]*record, 0, len(s.Val())), uint64(0)
 		for _, m := range s.Val() {
 			text, _ := m.Values["m"].(string)
-			if r, ok := parseEntry(text); !ok {
+			group, ok := parseGroup(text, true)
+			if !ok {
 				g.broken = true
-			} else if r.at.Epoch == epoch && r.at.N <= g.at.N {
-				list = append(list, r)
-			} else if r.at.Epoch == epoch { // it comes; what was before it may have gone for it
-				next = r.prev
+			}
+			for i := range slices.Backward(group) {
+				r := &group[i]
+				if r.at.Epoch == epoch && r.at.N <= g.at.N {
+					list = append(list, r)
+				} else if r.at.Epoch == epoch { // it comes; what was before it may have gone for it
+					next = r.prev
+				}
 			}
 		}
 		g.topics = append(g.topics, gottenTopic{names[i], list, next})

@@ -304,7 +304,7 @@ func TestAHoleBetweenMessagesIsRepaired(t *testing.T) {
 	told(t, a.publishTo("x", "2", nil))
 	epoch := client.HGet(ctx, "{wskit:silent}", "e").Val()
 	for n := 3; n <= 4; n++ { // only of the second one the hub is told
-		record := fmt.Sprintf("%s %d %d %d 10 1000 10000 %d other - 1\n%d", epoch, n, n-1, time.Now().UnixMilli(), n, n)
+		record := fmt.Sprintf("%s %d %d %d 10 1000 10000 %d %d 0 1 1\nother - 1\n%d", epoch, n, n-1, time.Now().UnixMilli(), n, n, n)
 		client.HSet(ctx, "{wskit:silent}", "n", n)
 		client.XAdd(ctx, &redis.XAddArgs{Stream: "{wskit:silent}:t::x", ID: fmt.Sprintf("%d-0", n), Values: []any{"m", record}})
 		if n == 4 {

@@ -19,15 +19,16 @@ import (
 // publishScript publishes messages of one hub. It needs Redis 5, where scripts are replicated by what they do.
 //
 // KEYS[1] is the hub's meta, a hash: e the epoch, n the last position, r the run id of the server that gave it, c where the log stood when,
-// newest first, for as long as a stream may live. The others are streams and keys of idempotency, as the messages refer to them.
+// newest first, for as long as a stream may live. The others are streams and keys of idempotency, as the groups refer to them.
 // ARGV: an epoch in case a new one is needed, how long a key of idempotency lives, how long a stream lives at least (both in ms); then for
-// each message three: its stream and key by number (0: no key), which a channel and History as in the header follow, or nothing if all that
-// is as before; the end of its header; and its payload.
+// each group three: its stream and key by number (0: no key), which a channel and History as in the header follow, or nothing if all that
+// is as before; the end of its header, size and count; and its messages.
 //
-// What Redis is given are texts: to make one of a number is most of what a message costs there.
+// A group is all that Redis does for its messages: neither it nor this script looks into them.
 //
-// It returns lines, as one text: the epoch, and for each message its position; "d" and that of the one with the same key; or "e" and an error.
-// The first write is the one that fails if nothing can be written; then nothing has happened. After that nothing raises an error.
+// It returns lines, as one text: the epoch, and for each group the position of its last message; "d" and that of the one with the same key;
+// or "e" and an error. The first write is the one that fails if nothing can be written; then nothing has happened. After that nothing raises
+// an error, and of a group for which there is one nothing is left.
 const publishScript = `
 local function text(n) return string.format('%d', n) end
 local meta = redis.call('HMGET', KEYS[1], 'e', 'n', 'r', 'c')
@@ -47,61 +48,55 @@ if not newest or now - newest >= span / 8 then
   marks = table.concat(list, ' ')
 end
 redis.call('HSET', KEYS[1], 'e', epoch, 'n', text(n), 'r', run, 'c', marks)
-local out, last, sizes, ages, longest = {epoch}, {}, {}, {}, span
-local before = epoch .. ' '
-local limits = {}
-local function trim(key) redis.pcall('XTRIM', key, 'MAXLEN', limits[key]) end
 
--- The messages in a row of one channel are published together. If that fails they have not been.
-local key, once, channel, bounds, messages, bytes, age, most, middle
-local group, size, first, origin, sum = {}, 0, 0, nil, nil
-local function flush()
-  if #group == 0 then return end
-  local r = redis.pcall('PUBLISH', channel, '\0wskit1 ' .. table.concat(group))
-  local fault = type(r) == 'table' and r.err
-  if fault then
-    for i = first, first + #group - 1 do
-      redis.pcall('XDEL', key, out[i])
-      out[i] = 'e ' .. fault
-    end
-    last[key], sizes[key] = origin, sum
+-- What is known of a stream: of its last entry, and of the last group that was added.
+local logs = {}
+local header = '^(%S+) %d+ %d+ %d+ ((%d+) %d+ %d+) (%d+) (%d+) (%d+) (%d+) '
+local function open(key)
+  local log = {last = '0', sum = 0, total = 0, mixed = 0}
+  local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', '1')
+  if r.err then return nil, r.err end
+  if r[1] then
+    log.last = string.match(r[1][1], '^%d+')
+    n = math.max(n, tonumber(log.last))
+    local by, bounds, _, sum, total, mixed = string.match(r[1][2][2] or '', header)
+    log.bounds, log.sum, log.total, log.mixed = bounds, tonumber(sum) or 0, tonumber(total) or 0, tonumber(mixed) or 0
+    if by ~= epoch then log.last = '0' end
   end
-  group, size = {}, 0
-  return fault
+  logs[key] = log
+  return log
 end
 
-local place, i, ends = 1, 4, #ARGV
+-- As many entries as messages are never too few, and not too many either unless it is a mixture.
+local function trim(key, log)
+  local most = math.max(log.messages, 1)
+  redis.pcall('XTRIM', key, 'MAXLEN', text(most))
+  if log.total - log.mixed >= most then return end
+  for _ = 2, most do
+    local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', '1')
+    if not r[1] or r[1][1] == log.last .. '-0' then return end
+    local _, _, kept, sum, total, _, size = string.match(r[1][2][2] or '', header)
+    if kept and kept ~= '0' and log.total - total < most and log.sum - sum + size <= log.bytes then return end
+    redis.pcall('XDEL', key, r[1][1])
+  end
+end
+
+local out, longest = {epoch}, span
+local key, once, channel, bounds, messages, bytes, age
+local i, ends = 4, #ARGV
 while i <= ends do
-  local of = ARGV[i]
-  if of ~= '' then
-    flush()
-    local k, o = string.match(of, '^(%d+) (%d+)$')
+  if ARGV[i] ~= '' then
+    local k, o = string.match(ARGV[i], '^(%d+) (%d+)$')
     key, once, channel, bounds = KEYS[tonumber(k)], KEYS[tonumber(o)], ARGV[i + 1], ARGV[i + 2]
-    most, bytes, age = string.match(bounds, '^(%d+) (%d+) (%d+)$')
-    messages, bytes, age = tonumber(most), tonumber(bytes), tonumber(age)
-    if messages == 0 then most = '1' end
-    middle = ' ' .. text(now) .. ' ' .. bounds .. ' '
+    messages, bytes, age = string.match(bounds, '^(%d+) (%d+) (%d+)$')
+    messages, bytes, age = tonumber(messages), tonumber(bytes), tonumber(age)
     i = i + 2
   end
-  local tail, payload = ARGV[i + 1], ARGV[i + 2]
-  place, i = place + 1, i + 3
-  local fault, twin
-  if not last[key] then
-    local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', '1')
-    if r.err then
-      fault = r.err
-    else
-      local p, had = '0', nil
-      if r[1] then
-        p = string.match(r[1][1], '^%d+')
-        if tonumber(p) > n then n = tonumber(p) end
-        local by
-        by, had = string.match(r[1][2][2] or '', '^(%S+) %d+ %d+ %d+ %d+ %d+ %d+ (%d+) ')
-        if by ~= epoch then p = '0' end
-      end
-      last[key], sizes[key] = p, tonumber(had) or 0
-    end
-  end
+  local tail, body = ARGV[i + 1], ARGV[i + 2]
+  local size, count = string.match(tail, '^(%d+) (%d+)$')
+  size, count, i = tonumber(size), tonumber(count), i + 3
+  local log, fault, twin = logs[key], nil, nil
+  if not log then log, fault = open(key) end
   if once and not fault then
     local r = redis.pcall('SET', once, epoch .. '.' .. text(n + 1), 'PX', ARGV[2], 'NX')
     if not r then
@@ -111,48 +106,36 @@ while i <= ends do
       fault = r.err
     end
   end
-  if twin then
-    out[place] = 'd ' .. twin
-  elseif not fault then
-    n = n + 1
-    local at, before_it, had = text(n), last[key], sizes[key]
-    local has = messages > 0 and had + #payload or had
-    local whole = before .. at .. ' ' .. before_it .. middle .. has .. tail .. payload
-    if limits[key] and limits[key] ~= most then trim(key) end
-    local r = redis.pcall('XADD', key, at, 'm', messages > 0 and whole or string.sub(whole, 1, -1 - #payload))
-    if type(r) == 'table' and r.err then
-      fault = r.err
-    else
-      if #group == 0 then first, origin, sum = place, before_it, had end
-      group[place - first + 1], size = whole, size + #whole
-      out[place], last[key], sizes[key] = at, at, has
-      ages[key], limits[key] = age > span and age or span, most
-      if age > longest then longest = age end
-      local full = messages > 0 and #payload * messages > bytes
-      if once or full or size > 32768 then fault = flush() end
-      if full and not fault then
-        trim(key)
-        for _ = 2, messages do
-          local r = redis.pcall('XRANGE', key, '-', '+', 'COUNT', '1')
-          if not r[1] or r[1][1] == at .. '-0' then break end
-          local upto, flags, len = string.match(r[1][2][2] or '', '^%S+ %d+ %d+ %d+ %d+ %d+ %d+ (%d+) %S+ (%S+) (%d+)\n')
-          if not string.find(flags or 'n', 'n') and has - tonumber(upto) + tonumber(len) <= bytes then break end
-          redis.pcall('XDEL', key, r[1][1])
-        end
-      end
+  if not twin and not fault then
+    n = n + count
+    local at, total, sum = text(n), log.total + count, messages > 0 and log.sum + size or log.sum
+    local mixed = (count > 1 or size * messages > bytes or bounds ~= log.bounds) and total or log.mixed
+    local whole = table.concat({epoch, at, log.last, text(now), bounds, text(sum), text(total), text(mixed), tail}, ' ') .. '\n' .. body
+    local r = redis.pcall('XADD', key, at, 'm', messages > 0 and whole or string.sub(whole, 1, -1 - size))
+    fault = type(r) == 'table' and r.err
+    if not fault then
+      r = redis.pcall('PUBLISH', channel, '\0wskit1 ' .. whole)
+      fault = type(r) == 'table' and r.err
+      if fault then redis.pcall('XDEL', key, at) end
     end
-    if fault and once then redis.pcall('DEL', once) end
+    if not fault then
+      out[#out + 1] = at
+      log.last, log.sum, log.total, log.mixed = at, sum, total, mixed
+      log.bounds, log.messages, log.bytes, log.age = bounds, messages, bytes, math.max(age, span)
+      longest = math.max(longest, age)
+    elseif once then
+      redis.pcall('DEL', once)
+    end
   end
-  if fault then
-    flush()
-    out[place] = 'e ' .. fault
-  end
+  if twin then out[#out + 1] = 'd ' .. twin end
+  if fault then out[#out + 1] = 'e ' .. fault end
 end
-flush()
 redis.pcall('HSET', KEYS[1], 'n', text(n))
-for key, age in pairs(ages) do
-  trim(key)
-  redis.pcall('PEXPIRE', key, text(age))
+for key, log in pairs(logs) do
+  if log.messages then
+    trim(key, log)
+    redis.pcall('PEXPIRE', key, text(log.age))
+  end
 end
 local left = redis.pcall('PTTL', KEYS[1])
 if type(left) == 'number' and left < longest + 86400000 then redis.pcall('PEXPIRE', KEYS[1], text(longest + 86400000)) end
@@ -179,9 +162,9 @@ func (k keys) once(key string) string { return k.meta + ":k:" + key }
 
 // script is one call: messages of one hub, in order.
 type script struct {
-	list  []*publication
-	args  []any // behind the first two, which are EVALSHA and the SHA, or EVAL and the script
-	reply []taken
+	groups []int // how many messages each has
+	args   []any // behind the first two, which are EVALSHA and the SHA, or EVAL and the script
+	reply  []taken
 }
 
 // taken is what the script said of a message.
@@ -204,29 +187,51 @@ func newCall(h *history, list []*publication) *script {
 		}
 		return n
 	}
-	of := make([]string, len(list)) // "": as the one before
-	for i, p := range list {
-		if i > 0 && p.key == "" && list[i-1].key == "" && p.topic == list[i-1].topic && p.keep == list[i-1].keep {
-			continue
+	s := &script{}
+	var args []any
+	var before *publication
+	for len(list) > 0 {
+		p := list[0]
+		n, size := groupOf(list)
+		if p.follows(before) {
+			args = append(args, "")
+		} else {
+			once := 0
+			if p.key != "" {
+				once = number(h.once(p.key))
+			}
+			of := strconv.Itoa(number(h.stream(p.topic))) + " " + strconv.Itoa(once)
+			args = append(args, of, topicChannel(h.channel, p.topic), boundsOf(p.keep))
 		}
-		once := 0
-		if p.key != "" {
-			once = number(h.once(p.key))
+		body := make([]byte, 0, size+n*(len(p.tag)+16))
+		for _, p := range list[:n] {
+			body = append(appendLine(body, p.tag, p.frame.Binary(), p.frame.Len()), p.frame.Payload()...)
 		}
-		of[i] = strconv.Itoa(number(h.stream(p.topic))) + " " + strconv.Itoa(once)
+		args = append(args, strconv.Itoa(size)+" "+strconv.Itoa(n), body)
+		s.groups = append(s.groups, n)
+		before, list = p, list[n:]
 	}
-	args := make([]any, 2, 6+len(names)+3*len(list))
-	args = append(append(args, len(names)), names...)
-	args = append(args, actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
-	for i, p := range list {
-		args = append(args, of[i])
-		if of[i] != "" {
-			args = append(args, topicChannel(h.channel, p.topic), boundsOf(p.keep))
-		}
-		tail := " " + p.tag + " " + flags(p.frame.Binary(), p.keep.Messages == 0) + " " + strconv.Itoa(p.frame.Len()) + "\n"
-		args = append(args, tail, p.frame.Payload())
+	s.args = append(make([]any, 2, 6+len(names)+len(args)), len(names))
+	s.args = append(append(s.args, names...), actors.NewEpoch(), actors.KeyLifetime.Milliseconds(), max(h.span.Milliseconds(), 1))
+	s.args = append(s.args, args...)
+	return s
+}
+
+// groupOf is how many of the messages are one group, and how many bytes of payload they have. A stream loses a group as a whole, so it is a
+// small part of what is kept.
+func groupOf(list []*publication) (n, size int) {
+	p := list[0]
+	most, bytes := p.keep.Messages/4, min(p.keep.Bytes/8, maxGroupBytes)
+	for n < len(list) && (n == 0 || n < most && size+list[n].frame.Len() <= bytes && list[n].follows(p)) {
+		size += list[n].frame.Len()
+		n++
 	}
-	return &script{list: list, args: args}
+	return n, size
+}
+
+// follows reports whether a message goes where the one before it has gone; nil: there was none.
+func (p *publication) follows(before *publication) bool {
+	return before != nil && p.key == "" && before.key == "" && p.topic == before.topic && p.keep == before.keep
 }
 
 // boundsOf is what a header says of how much is kept.
@@ -250,26 +255,39 @@ var errReply = errors.New("wskit: redis answered a script with what it does not 
 // read takes the answer.
 func (s *script) read(v any) error {
 	text, _ := v.(string)
-	lines := strings.Split(text, "\n")
-	if len(lines) != 1+len(s.list) {
-		return errReply
-	}
-	first, known := actors.ParsePosition(lines[0] + ".0")
-	reply := make([]taken, len(s.list))
-	for i, line := range lines[1:] {
-		r, ok := &reply[i], true
+	first, rest, more := strings.Cut(text, "\n")
+	begin, known := actors.ParsePosition(first + ".0")
+	var reply []taken
+	for _, count := range s.groups {
+		if !more {
+			return errReply
+		}
+		var line string
+		line, rest, more = strings.Cut(rest, "\n")
+		var last taken
+		ok := true
 		if text, twin := strings.CutPrefix(line, "d "); twin {
-			r.at, ok = actors.ParsePosition(text)
-			r.twin = true
+			last.at, ok = actors.ParsePosition(text)
+			last.twin = true
 		} else if text, failed := strings.CutPrefix(line, "e "); failed {
-			r.err = refusedError(text)
+			last.err = refusedError(text)
 		} else {
 			n, err := strconv.ParseUint(line, 10, 64)
-			r.at.Epoch, r.at.N, ok = first.Epoch, n, known && err == nil
+			last.at, ok = actors.Position{Epoch: begin.Epoch, N: n}, known && err == nil && n >= uint64(count)
 		}
 		if !ok {
 			return errReply
 		}
+		for i := range count {
+			each := last
+			if each.at.N > 0 {
+				each.at.N -= uint64(count - 1 - i)
+			}
+			reply = append(reply, each)
+		}
+	}
+	if more {
+		return errReply
 	}
 	s.reply = reply
 	return nil

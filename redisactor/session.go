@@ -329,7 +329,7 @@ func (s *session) settle(q *question, reply any, err error) bool {
 
 // deliver hands m to those who listen.
 func (s *session) deliver(m *redis.Message, ponged uint64) {
-	var list []*received
+	var list []received
 	for _, to := range s.link.listeners(m.Channel) {
 		if to.epoch.Load() != s.epoch || to.from.Load() > ponged {
 			continue
@@ -337,21 +337,21 @@ func (s *session) deliver(m *redis.Message, ponged uint64) {
 		if list == nil {
 			list = receive(m.Payload)
 		}
-		for _, r := range list {
-			to.take(&message{to, s.epoch, r})
+		for i := range list {
+			to.take(&message{to, s.epoch, &list[i]})
 		}
 	}
 }
 
 // receive is what was published with one PUBLISH.
-func receive(payload string) []*received {
+func receive(payload string) []received {
 	records, ok := parseRecords(payload)
 	if !ok {
-		return []*received{{payload: payload}}
+		return []received{{payload: payload}}
 	}
-	list := make([]*received, len(records))
-	for i, r := range records {
-		list[i] = &received{payload: r.payload, record: r}
+	list := make([]received, len(records))
+	for i := range records {
+		list[i].payload, list[i].record = records[i].payload, &records[i]
 	}
 	return list
 }
