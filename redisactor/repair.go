@@ -51,6 +51,9 @@ type gottenTopic struct {
 	next uint64    // what the oldest message that is newer than that says of the one before it; 0: nothing
 }
 
+// maxStreams is how many streams are read with one pipeline: Redis makes all of its answers before it writes any, and does nothing else.
+const maxStreams = 16
+
 // readAgain, to itself from its timer: a read has failed, some time ago.
 type readAgain struct{}
 
@@ -148,18 +151,22 @@ func (a *redisActor) read(load []string) {
 func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names []string, from string, most int64, first *script) error {
 	began, pipe := time.Now(), client.Pipeline()
 	meta, now := pipe.HMGet(ctx, k.meta, "e", "n", "c"), pipe.Time(ctx)
-	streams := make([]*redis.XMessageSliceCmd, len(names))
-	for i, name := range names {
-		streams[i] = pipe.XRevRangeN(ctx, k.stream(name), "+", from, most)
-	}
-	if _, err := pipe.Exec(ctx); err != nil && !said(err) {
-		return err
+	var streams []*redis.XMessageSliceCmd
+	var half time.Duration // of what it took to ask for the time
+	for half == 0 || len(streams) < len(names) {
+		for _, name := range names[len(streams):min(len(streams)+maxStreams, len(names))] {
+			streams = append(streams, pipe.XRevRangeN(ctx, k.stream(name), "+", from, most))
+		}
+		if _, err := pipe.Exec(ctx); err != nil && !said(err) {
+			return err
+		}
+		half = cmp.Or(half, max(time.Since(began)/2, 1))
 	}
 	if err := cmp.Or(meta.Err(), now.Err()); err != nil {
 		return err
 	}
 	g.now = now.Val()
-	g.clock = g.now.Sub(began.Add(time.Since(began) / 2))
+	g.clock = g.now.Sub(began.Add(half))
 	epoch, _ := meta.Val()[0].(string)
 	n, _ := meta.Val()[1].(string)
 	g.marks, _ = meta.Val()[2].(string)
