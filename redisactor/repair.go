@@ -51,8 +51,12 @@ type gottenTopic struct {
 	next uint64    // what the oldest message that is newer than that says of the one before it; 0: nothing
 }
 
-// maxStreams is how many streams are read with one pipeline: Redis makes all of its answers before it writes any, and does nothing else.
-const maxStreams = 16
+// Redis makes all answers of a pipeline before it writes any, and does nothing else meanwhile. So of many streams only a few are read with one
+// pipeline, but not so few that it takes many more than maxTrips.
+const (
+	fewStreams = 4
+	maxTrips   = 32
+)
 
 // readAgain, to itself from its timer: a read has failed, some time ago.
 type readAgain struct{}
@@ -151,10 +155,10 @@ func (a *redisActor) read(load []string) {
 func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names []string, from string, most int64, first *script) error {
 	began, pipe := time.Now(), client.Pipeline()
 	meta, now := pipe.HMGet(ctx, k.meta, "e", "n", "c"), pipe.Time(ctx)
-	var streams []*redis.XMessageSliceCmd
+	streams, few := make([]*redis.XMessageSliceCmd, 0, len(names)), max(fewStreams, len(names)/maxTrips)
 	var half time.Duration // of what it took to ask for the time
 	for half == 0 || len(streams) < len(names) {
-		for _, name := range names[len(streams):min(len(streams)+maxStreams, len(names))] {
+		for _, name := range names[len(streams):min(len(streams)+few, len(names))] {
 			streams = append(streams, pipe.XRevRangeN(ctx, k.stream(name), "+", from, most))
 		}
 		if _, err := pipe.Exec(ctx); err != nil && !said(err) {
