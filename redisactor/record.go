@@ -9,7 +9,7 @@ import (
 )
 
 // magic is what messages of a hub with history begin with on their channel. No text begins so. A group follows: messages that were published
-// together. A stream has the same in each of its entries, whose id is the position of the last of them.
+// together. A stream has the same text in each of its entries, whose id is the position of the last of them.
 const magic = "\x00wskit1 "
 
 // maxGroupBytes is how many bytes of payload a group has at most, unless it is one message.
@@ -44,17 +44,11 @@ type record struct {
 // isRecord reports whether a payload is meant to be records.
 func isRecord(payload string) bool { return strings.HasPrefix(payload, magic) }
 
-// parseRecords reads what was published together. What isRecord and is none is malformed.
-func parseRecords(payload string) ([]record, bool) {
-	rest, ok := strings.CutPrefix(payload, magic)
-	if !ok {
+// parseRecords reads a group, as it is published or as it is stored. What isRecord and is none is malformed.
+func parseRecords(text string, stored bool) (list []record, ok bool) {
+	if text, ok = strings.CutPrefix(text, magic); !ok {
 		return nil, false
 	}
-	return parseGroup(rest, false)
-}
-
-// parseGroup reads a group, as it is published or as it is stored.
-func parseGroup(text string, stored bool) (list []record, ok bool) {
 	header, rest, ok := strings.Cut(text, "\n")
 	if !ok {
 		return nil, false

@@ -191,7 +191,7 @@ func (g *gotten) read(ctx context.Context, client *redis.Client, k keys, names [
 		list, next := make([]*record, 0, len(s.Val())), uint64(0)
 		for _, m := range s.Val() {
 			text, _ := m.Values["m"].(string)
-			group, ok := parseGroup(text, true)
+			group, ok := parseRecords(text, true)
 			if !ok {
 				g.broken = true
 			}

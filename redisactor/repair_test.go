@@ -304,11 +304,11 @@ func TestAHoleBetweenMessagesIsRepaired(t *testing.T) {
 	told(t, a.publishTo("x", "2", nil))
 	epoch := client.HGet(ctx, "{wskit:silent}", "e").Val()
 	for n := 3; n <= 4; n++ { // only of the second one the hub is told
-		record := fmt.Sprintf("%s %d %d %d 10 1000 10000 %d %d 0 1 1\nother - 1\n%d", epoch, n, n-1, time.Now().UnixMilli(), n, n, n)
+		record := fmt.Sprintf("\x00wskit1 %s %d %d %d 10 1000 10000 %d %d 0 1 1\nother - 1\n%d", epoch, n, n-1, time.Now().UnixMilli(), n, n, n)
 		client.HSet(ctx, "{wskit:silent}", "n", n)
 		client.XAdd(ctx, &redis.XAddArgs{Stream: "{wskit:silent}:t::x", ID: fmt.Sprintf("%d-0", n), Values: []any{"m", record}})
 		if n == 4 {
-			client.Publish(ctx, "silent:x", "\x00wskit1 "+record)
+			client.Publish(ctx, "silent:x", record)
 		}
 	}
 	a.gets(2*time.Second, "[x] 1", "[x] 2", "[x] 3", "[x] 4")
@@ -453,7 +453,7 @@ func TestWhatIsPublishedTogetherIsRefusedTogether(t *testing.T) {
 	}
 	told(t, a.publishTo("no", "after all", nil))
 	entries := srv.Client(t).XRange(ctx, stream, "-", "+").Val()
-	if len(entries) != 1 || strings.Fields(entries[0].Values["m"].(string))[2] != "0" {
+	if len(entries) != 1 || strings.Fields(entries[0].Values["m"].(string))[3] != "0" {
 		t.Errorf("it has %v", entries)
 	}
 	b.grows()

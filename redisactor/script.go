@@ -24,7 +24,8 @@ import (
 // each group three: its stream and key by number (0: no key), which a channel and History as in the header follow, or nothing if all that
 // is as before; the end of its header, size and count; and its messages.
 //
-// A group is all that Redis does for its messages: neither it nor this script looks into them.
+// A group is all that Redis does for its messages: neither it nor this script looks into them. Texts as long as that are dear in a script, so
+// one is made of each group, for the stream and for the channel.
 //
 // It returns lines, as one text: the epoch, and for each group the position of its last message; "d" and that of the one with the same key;
 // or "e" and an error. The first write is the one that fails if nothing can be written; then nothing has happened. After that nothing raises
@@ -51,7 +52,7 @@ redis.call('HSET', KEYS[1], 'e', epoch, 'n', text(n), 'r', run, 'c', marks)
 
 -- What is known of a stream: of its last entry, and of the last group that was added.
 local logs = {}
-local header = '^(%S+) %d+ %d+ %d+ ((%d+) %d+ %d+) (%d+) (%d+) (%d+) (%d+) '
+local header = '^%z%w+ (%S+) %d+ %d+ %d+ ((%d+) %d+ %d+) (%d+) (%d+) (%d+) (%d+) '
 local function open(key)
   local log = {last = '0', sum = 0, total = 0, mixed = 0}
   local r = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', '1')
@@ -110,11 +111,12 @@ while i <= ends do
     n = n + count
     local at, total, sum = text(n), log.total + count, messages > 0 and log.sum + size or log.sum
     local mixed = (count > 1 or size * messages > bytes or bounds ~= log.bounds) and total or log.mixed
-    local whole = table.concat({epoch, at, log.last, text(now), bounds, text(sum), text(total), text(mixed), tail}, ' ') .. '\n' .. body
+    local whole = '\0wskit1 ' .. epoch .. ' ' .. at .. ' ' .. log.last .. ' ' .. text(now) .. ' ' .. bounds .. ' ' .. text(sum) .. ' ' .. text(total) .. ' '
+      .. text(mixed) .. ' ' .. tail .. '\n' .. body
     local r = redis.pcall('XADD', key, at, 'm', messages > 0 and whole or string.sub(whole, 1, -1 - size))
     fault = type(r) == 'table' and r.err
     if not fault then
-      r = redis.pcall('PUBLISH', channel, '\0wskit1 ' .. whole)
+      r = redis.pcall('PUBLISH', channel, whole)
       fault = type(r) == 'table' and r.err
       if fault then redis.pcall('XDEL', key, at) end
     end

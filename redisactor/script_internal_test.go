@@ -58,7 +58,7 @@ func TestAStreamKeepsAsMuchAsItMayWhateverIsPublishedTogether(t *testing.T) {
 			var kept []record
 			var newest int
 			for _, m := range client.XRange(ctx, h.stream("t"), "-", "+").Val() {
-				group, ok := parseGroup(m.Values["m"].(string), true)
+				group, ok := parseRecords(m.Values["m"].(string), true)
 				if !ok || m.ID != decimal(group[len(group)-1].at.N)+"-0" {
 					t.Fatalf("the stream has %s: %q", m.ID, m.Values)
 				}

@@ -345,7 +345,7 @@ func (s *session) deliver(m *redis.Message, ponged uint64) {
 
 // receive is what was published with one PUBLISH.
 func receive(payload string) []received {
-	records, ok := parseRecords(payload)
+	records, ok := parseRecords(payload, false)
 	if !ok {
 		return []received{{payload: payload}}
 	}
