@@ -115,19 +115,11 @@ func TestTheHeaderOfAnEventSourceWinsOverTheQuery(t *testing.T) {
 	_, ids := told(t, st, 2)
 	p := srv.Handshake(t, wstest.Handshake{Path: after(first), Header: map[string]string{
 		"Connection": "", "Upgrade": "", "Sec-WebSocket-Key": "", "Sec-WebSocket-Version": "", "Last-Event-ID": ids[0]}})
-	var events []string
-	go func() { _ = wstest.ReadEvents(p.Answer.Body, func(e string) { events = append(events, e) }, nil) }()
 	defer p.Close()
-	got := make([]byte, 512)
-	n, _ := p.Answer.Body.Read(got)
-	for !strings.Contains(string(got[:n]), "data:") {
-		more, err := p.Answer.Body.Read(got[n:])
-		if n += more; err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !strings.Contains(string(got[:n]), "data: 2") || strings.Contains(string(got[:n]), "data: 1") {
-		t.Errorf("told %q", got[:n])
+	events := make(chan string, 8)
+	go func() { _ = wstest.ReadEvents(p.Answer.Body, func(e string) { events <- e }, nil) }()
+	if e := wstest.Receive(t, "what was missed", events); e != "[id:"+ids[1]+"] 2" {
+		t.Errorf("told %q first", e)
 	}
 }
 
