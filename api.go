@@ -100,18 +100,11 @@ type Subscriber interface {
 // Hub broadcasts to its subscribers. Its actors are spawned by its first use and gone when Run has returned, or, of a hub that
 // was never run, when nobody refers to it any more.
 type Hub struct {
-	cfg       hubactor.Config
-	system    *actor.ActorSystem // nil: the shared one
-	name      string
-	onMessage func(*Client, []byte)
-	handler   func(context.Context, *Client, Message) error
-	hooks     hooks
-	hijackSSE bool
-	refuse503 bool       // WithSSERefusalStatus
-	attached  *actor.PID // the hub actor that somebody else spawned
-	tenant    *tenant    // nil: it is none of Tenants
-
-	topicHistory func(topic string) History
+	cfg      hubactor.Config
+	system   *actor.ActorSystem // nil: the shared one
+	name     string
+	attached *actor.PID // the hub actor that somebody else spawned
+	tenant   *tenant    // nil: it is none of Tenants
 
 	start   sync.Once
 	link    atomic.Pointer[actors.Link]
@@ -438,10 +431,11 @@ func (h *Hub) closeLate(sub Subscriber) {
 // warn logs a call that was ignored.
 func (h *Hub) warn(text string, attrs ...any) {
 	log := defaultLog
-	if h != nil && h.cfg.Logger != nil {
-		log = h.cfg.Logger
+	if h != nil {
 		if l := h.link.Load(); l != nil {
 			log = l.Log // which says of which hub
+		} else if h.cfg.Logger != nil {
+			log = h.cfg.Logger
 		}
 	}
 	log.Warn("wskit: "+text, attrs...)

@@ -25,6 +25,8 @@ func (t *tenants) dismiss() {
 		return
 	}
 	t.draining, t.atOnce = true, drainAtOnce
+	t.link.Leaving.Store(true)
+	close(t.begun)
 	for _, each := range t.by {
 		each.reject(actors.ErrHubStopped)
 		switch {
@@ -65,8 +67,6 @@ func (t *tenants) drain(ctx actor.Context) {
 func (t *tenants) finish() {
 	if !t.over {
 		t.over = true
-		if err := actors.Fence("Ended", t.cfg.Ended); err != nil {
-			actors.UserFailed("Ended", err).Log(t.cfg.Logger)
-		}
+		close(t.done)
 	}
 }
