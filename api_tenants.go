@@ -165,7 +165,7 @@ func (t *Tenants) hub(ctx context.Context, name string) (*Hub, error) {
 
 // ask returns the incarnation that runs, made anew if need be; or, if it is to run already, ErrHubStopped if it does not.
 func (t *Tenants) ask(ctx context.Context, name string, running bool) (*Hub, error) {
-	if t.ended() {
+	if t.hasStopped() {
 		return nil, ErrHubStopped
 	}
 	reply := make(chan actors.TenantHub, 1)
@@ -187,7 +187,7 @@ func (t *Tenants) ask(ctx context.Context, name string, running bool) (*Hub, err
 	}
 }
 
-func (t *Tenants) ended() bool {
+func (t *Tenants) hasStopped() bool {
 	if t.attached == nil && t.link.Load() == nil {
 		return false // they were not used yet
 	}
@@ -201,7 +201,7 @@ func (t *Tenants) ended() bool {
 
 // Names are the names of those whose hub runs, in order.
 func (t *Tenants) Names() []string {
-	if t == nil || t.ended() {
+	if t == nil || t.hasStopped() {
 		return nil
 	}
 	reply := make(chan []string, 1)
@@ -218,7 +218,7 @@ func (t *Tenants) Names() []string {
 // Stats is the sum of what the hubs of all tenants are now and have counted, those that have ended too. It may be asked from any goroutine,
 // and takes some tenths of a microsecond for each that runs. After Shutdown it is zero.
 func (t *Tenants) Stats() Stats {
-	if t == nil || t.ended() {
+	if t == nil || t.hasStopped() {
 		return Stats{}
 	}
 	reply := make(chan Stats, 1)
@@ -237,7 +237,7 @@ func (t *Tenants) Stop(ctx context.Context, name string) error {
 	if t == nil || ctx == nil {
 		return fmt.Errorf("%w: nil tenants or context", ErrInvalidArgument)
 	}
-	if t.ended() || actors.CheckTopic(name) != nil {
+	if t.hasStopped() || actors.CheckTopic(name) != nil {
 		return nil
 	}
 	t.tenant(name).stopped.Store(true)
@@ -259,7 +259,7 @@ func (t *Tenants) Shutdown(ctx context.Context) error {
 	if t == nil || ctx == nil {
 		return fmt.Errorf("%w: nil tenants or context", ErrInvalidArgument)
 	}
-	if !t.ended() {
+	if !t.hasStopped() {
 		t.tell(&actors.Shutdown{Timeout: untilEnd(ctx)})
 	}
 	select {

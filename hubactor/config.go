@@ -74,7 +74,8 @@ type Config struct {
 	// OnRefuse is told of each request that Accept and the like do not let in, on a goroutine of the hub's for which that request waits.
 	OnRefuse func(r *http.Request, status int, err error)
 
-	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, RedisChanged, Subscribed), beside the callbacks.
+	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, RedisChanged, Subscribed), beside the callbacks. Their
+	// sender is the hub's PID.
 	Events *actor.PID
 	// Received gets what clients send, as *actors.Received, beside their handlers.
 	Received *actor.PID

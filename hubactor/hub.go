@@ -168,6 +168,7 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actors.Crash:
 		panic(m.Reason)
 	case actor.SystemMessage, actor.AutoReceiveMessage:
+	case *actor.DeadLetterResponse: // nobody gets its events any more
 	default:
 		h.cfg.Logger.Warn("wskit: hub ignored a message; messages are sent as pointers", "type", fmt.Sprintf("%T", m))
 	}

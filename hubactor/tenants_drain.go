@@ -44,9 +44,12 @@ func (t *tenants) dismiss() {
 
 // drain goes on with stopping the hubs, and ends when all are over.
 func (t *tenants) drain(ctx actor.Context) {
-	for len(t.queue) > 0 && t.stopping < t.atOnce {
+	for len(t.queue) > 0 {
 		last := len(t.queue) - 1
 		each := t.queue[last]
+		if t.stopping >= t.atOnce && each.link.DrainSpread == 0 { // a spread has little to do at its beginning
+			break
+		}
 		t.queue = t.queue[:last]
 		if !each.over {
 			t.stopping++
