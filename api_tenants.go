@@ -79,7 +79,7 @@ func WithTenantsRedis(client *redis.Client, prefix string) TenantsOption {
 // WithTenantsLogger sets where the tenants log what is not a hub's; see WithLogger.
 func WithTenantsLogger(log *slog.Logger) TenantsOption {
 	return func(t *Tenants) {
-		h := &Hub{}
+		h := &Hub{cfg: &hubactor.Config{}}
 		WithLogger(log)(h)
 		t.cfg.Logger = h.cfg.Logger
 	}
@@ -105,7 +105,7 @@ func NewTenants(configure func(name string) []HubOption, opts ...TenantsOption) 
 		if configure != nil {
 			opts = append(opts, configure(name)...)
 		}
-		return NewHub(opts...).cfg
+		return *NewHub(opts...).cfg
 	}
 	return t
 }
