@@ -253,8 +253,9 @@ func (t *Tenants) Stop(ctx context.Context, name string) error {
 	}
 }
 
-// Shutdown drains all hubs, many at a time, each within its drain timeout and all as long as ctx lets them, and stops them for good. nil: all
-// have ended; else it is ctx's error, and they end all the same. In a server it comes where Shutdown of a Hub does; Serve does all of that.
+// Shutdown drains all hubs, many at a time, each within its drain timeout and all as long as ctx lets them, and stops them for good; a further
+// Shutdown with less time brings the end forward. nil: all have ended; else it is ctx's error, and they end all the same. In a server it comes
+// where Shutdown of a Hub does; Serve does all of that.
 func (t *Tenants) Shutdown(ctx context.Context) error {
 	if t == nil || ctx == nil {
 		return fmt.Errorf("%w: nil tenants or context", ErrInvalidArgument)

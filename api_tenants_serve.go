@@ -17,8 +17,8 @@ func WithTenantsReadyDelay(d time.Duration) TenantsOption {
 // Serve does for the tenants what the function Serve does for one hub: it listens on srv.Addr and serves until ctx ends, or the tenants begin
 // to end. Then Ready says 503, after WithTenantsReadyDelay the port is closed, all hubs drain at the same time, each as its options say and
 // within its own drain timeout, and srv is shut down. With WithDrainSpread each hub spreads its clients over its own window, so that those of
-// many hubs with few clients each do not come back together either. Errors are those of the function; when tenants cannot be served again
-// they were shut down.
+// many hubs with few clients each do not come back together either. Errors are those of the function. Once they have ended, tenants cannot be
+// served again.
 func (t *Tenants) Serve(ctx context.Context, srv *http.Server) error {
 	if t == nil {
 		return errNothing

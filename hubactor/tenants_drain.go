@@ -7,12 +7,18 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
+// shutdown begins the end of all, or brings it forward.
 func (t *tenants) shutdown(ctx actor.Context, m *actors.Shutdown) {
+	if deadline := time.Now().Add(m.Timeout); m.Timeout > 0 && (t.deadline.IsZero() || deadline.Before(t.deadline)) {
+		t.deadline = deadline
+		for _, each := range t.by {
+			if each.told && !each.over && each.link != nil {
+				t.end(each, deadline)
+			}
+		}
+	}
 	if t.draining {
 		return
-	}
-	if m.Timeout > 0 {
-		t.deadline = time.Now().Add(m.Timeout)
 	}
 	actors.StopTimers(t.sweeps)
 	t.dismiss()

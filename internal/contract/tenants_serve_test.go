@@ -118,6 +118,26 @@ func TestServeOfTenantsSpreadsTheDrainOfAllAtOnce(t *testing.T) {
 	}
 }
 
+// "A further Shutdown with less time brings the end forward", of a Serve that spreads too.
+func TestAFurtherShutdownOfTenantsBringsTheEndForward(t *testing.T) {
+	tenants := newTenants(t, func(string) []wskit.HubOption { return []wskit.HubOption{wskit.WithDrainSpread(time.Hour)} })
+	srv := serveTenants(t, wstest.TCP, tenants)
+	probes := make([]*wstest.Probe, 300) // more than begin at once
+	for i := range probes {
+		probes[i] = &wstest.Probe{}
+		hubOf(t, tenants, fmt.Sprint(i)).Register(probes[i])
+	}
+	srv.stop()
+	wstest.Eventually(t, "the end has begun", func() bool { return tenantsReady(tenants, http.MethodGet) == http.StatusServiceUnavailable })
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	no(t, tenants.Shutdown(ctx))
+	no(t, wstest.Receive(t, "Serve returns", srv.result))
+	for _, p := range probes {
+		p.Expect(t, wstest.Closed)
+	}
+}
+
 func TestServeOfTenantsEndsWithThem(t *testing.T) {
 	tenants := newTenants(t, nil)
 	srv := serveTenants(t, wstest.TCP, tenants)
