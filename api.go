@@ -11,6 +11,7 @@
 package wskit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,18 +101,11 @@ type Subscriber interface {
 // Hub broadcasts to its subscribers. Its actors are spawned by its first use and gone when Run has returned, or, of a hub that
 // was never run, when nobody refers to it any more.
 type Hub struct {
-	cfg       hubactor.Config
-	system    *actor.ActorSystem // nil: the shared one
-	name      string
-	onMessage func(*Client, []byte)
-	handler   func(context.Context, *Client, Message) error
-	hooks     hooks
-	hijackSSE bool
-	refuse503 bool       // WithSSERefusalStatus
-	attached  *actor.PID // the hub actor that somebody else spawned
-	tenant    *tenant    // nil: it is none of Tenants
-
-	topicHistory func(topic string) History
+	cfg      *hubactor.Config   // nil: somebody else has made it
+	system   *actor.ActorSystem // nil: the shared one
+	name     string
+	attached *actor.PID // the hub actor that somebody else spawned
+	tenant   *tenant    // nil: it is none of Tenants
 
 	start   sync.Once
 	link    atomic.Pointer[actors.Link]
@@ -123,7 +117,7 @@ type Hub struct {
 
 // NewHub makes a hub. Until Run is called its operations queue up to their buffers. A nil option is skipped.
 func NewHub(opts ...HubOption) *Hub {
-	h := &Hub{cfg: hubactor.Config{Shut: true}}
+	h := &Hub{cfg: &hubactor.Config{Shut: true}}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(h)
@@ -373,7 +367,7 @@ func (h *Hub) spawn() *actor.PID {
 		if name == "" {
 			name = "wskit-" + number
 		}
-		pid, err := h.system.Root.SpawnNamed(hubactor.Props(h.cfg), name)
+		pid, err := h.system.Root.SpawnNamed(hubactor.Props(*cmp.Or(h.cfg, new(hubactor.Config))), name)
 		if err == nil {
 			return pid
 		}
@@ -438,10 +432,11 @@ func (h *Hub) closeLate(sub Subscriber) {
 // warn logs a call that was ignored.
 func (h *Hub) warn(text string, attrs ...any) {
 	log := defaultLog
-	if h != nil && h.cfg.Logger != nil {
-		log = h.cfg.Logger
+	if h != nil {
 		if l := h.link.Load(); l != nil {
 			log = l.Log // which says of which hub
+		} else if h.cfg != nil {
+			log = h.cfg.Logger
 		}
 	}
 	log.Warn("wskit: "+text, attrs...)

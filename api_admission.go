@@ -133,7 +133,7 @@ func (h *Hub) putOff(w http.ResponseWriter, err error) error {
 	}
 	status, known := statusOf(err)
 	later := !known || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
-	if h.refuse503 || !later {
+	if h.up().SSERefusalStatus || !later {
 		return h.refuse(w, err)
 	}
 	sseactor.ComeBack(w)

@@ -15,7 +15,7 @@ import (
 )
 
 // DefaultHookTimeout is how long a hook may take for one request.
-const DefaultHookTimeout = 5 * time.Second
+const DefaultHookTimeout = actors.DefaultHookTimeout
 
 var (
 	// ErrUnauthorized: WithAuthenticate's hook did not let the request in, which was answered 401; or, as its error, is not to.
@@ -26,25 +26,7 @@ var (
 
 // Identity is who a request is from, as WithAuthenticate's hook finds out. The zero Identity is somebody who may come in, and is nobody
 // in particular.
-type Identity struct {
-	// User is whose connection it is, as WithUser has it, which counts before it.
-	User string
-	// Topics are those that it is in from the first moment, beside those of WithTopics.
-	Topics []string
-	// Values are what Value of the client returns, beside those of WithValue, which count before these. The map is copied.
-	Values map[any]any
-	// Expires is when the connection is ended, within a second after it, so that those who expire together do not come back together: a
-	// WebSocket with 4001, "expired", a stream by its end. Zero: it does not expire. A time that has passed: 401.
-	Expires time.Time
-}
-
-// hooks are what decides who may come in, and to which topics.
-type hooks struct {
-	authenticate func(*http.Request) (Identity, error)
-	authorize    func(context.Context, Subscriber, string) error
-	publish      func(context.Context, Subscriber, string) error
-	timeout      time.Duration
-}
+type Identity = actors.Identity
 
 // WithAuthenticate sets what is asked who each request is from that Accept, ServeWS, AcceptSSE, ServeSSE and the handlers get, before
 // anything is answered. With an error the request is answered 401, or 403 if the error wraps ErrForbidden, and what they return wraps
@@ -55,7 +37,7 @@ type hooks struct {
 // and when the client leaves; the answer is 503 (to a request for a stream, what it is when the hub is full), the error wraps the
 // context's, and what the hook returns later is ignored. A panic in it is reported to WithOnError ("Authenticate") and answered 500.
 func WithAuthenticate(fn func(*http.Request) (Identity, error)) HubOption {
-	return func(h *Hub) { h.hooks.authenticate = fn }
+	return func(h *Hub) { h.cfg.Authenticate = fn }
 }
 
 // WithAuthorize sets what is asked whether a client may have a topic that it asks for by a query parameter, as in /ws?topic=a&topic=b: for
@@ -69,12 +51,19 @@ func WithAuthenticate(fn func(*http.Request) (Identity, error)) HubOption {
 // It is asked too when a client that speaks Subprotocol is to join a topic, with the context that WithHandler's callback gets: with an error
 // that client is told "forbidden". Without a hook it always is. What the client sends next waits for it.
 func WithAuthorize(fn func(ctx context.Context, sub Subscriber, topic string) error) HubOption {
-	return func(h *Hub) { h.hooks.authorize = fn }
+	return func(h *Hub) { h.cfg.Authorize = aboutTopic(fn) }
+}
+
+func aboutTopic(fn func(context.Context, Subscriber, string) error) func(context.Context, actors.Subscriber, string) error {
+	if fn == nil {
+		return nil
+	}
+	return func(ctx context.Context, s actors.Subscriber, topic string) error { return fn(ctx, s, topic) }
 }
 
 // WithHookTimeout bounds how long WithAuthenticate's hook may take for a request, and WithAuthorize's for all topics of one. Default 5 s;
 // <= 0: the default.
-func WithHookTimeout(d time.Duration) HubOption { return func(h *Hub) { h.hooks.timeout = d } }
+func WithHookTimeout(d time.Duration) HubOption { return func(h *Hub) { h.cfg.HookTimeout = d } }
 
 // refusal is the answer to a request that is not let in.
 type refusal struct {
@@ -106,8 +95,8 @@ func (h *Hub) reserve(r *http.Request, sub Subscriber, who *atomic.Pointer[ident
 
 // introduce has who and p say what options, hooks and the request do.
 func (h *Hub) introduce(p *place, r *http.Request, sub Subscriber, who *atomic.Pointer[identity], s *settings) error {
-	g := s.as
-	if h.hooks.authenticate != nil {
+	g, hooks := s.as, &h.up().Hooks
+	if hooks.Authenticate != nil {
 		id, err := h.authenticate(r)
 		if err != nil {
 			return err
@@ -127,7 +116,7 @@ func (h *Hub) introduce(p *place, r *http.Request, sub Subscriber, who *atomic.P
 		return &refusal{http.StatusInternalServerError, err}
 	}
 	who.Store(&identity{facts: newFacts(r), rare: g.person()})
-	if h.hooks.authorize != nil {
+	if hooks.Authorize != nil {
 		asked, err := h.authorize(r, sub, g.topics)
 		if err != nil {
 			return err
@@ -139,7 +128,7 @@ func (h *Hub) introduce(p *place, r *http.Request, sub Subscriber, who *atomic.P
 }
 
 func (h *Hub) authenticate(r *http.Request) (Identity, error) {
-	id, err := hook(h, "Authenticate", r.Context(), func(ctx context.Context) (Identity, error) { return h.hooks.authenticate(r.WithContext(ctx)) })
+	id, err := hook(h, "Authenticate", r.Context(), func(ctx context.Context) (Identity, error) { return h.up().Hooks.Authenticate(r.WithContext(ctx)) })
 	if err == nil && !id.Expires.IsZero() && !time.Now().Before(id.Expires) {
 		err = fmt.Errorf("%w: the identity has expired", ErrUnauthorized)
 	}
@@ -178,7 +167,7 @@ func (h *Hub) authorize(r *http.Request, sub Subscriber, had []string) ([]string
 	}
 	_, err := hook(h, "Authorize", r.Context(), func(ctx context.Context) (struct{}, error) {
 		for _, name := range asked {
-			if err := h.hooks.authorize(ctx, sub, name); err != nil {
+			if err := h.up().Hooks.Authorize(ctx, sub, name); err != nil {
 				return struct{}{}, fmt.Errorf("%w: topic %.80q: %w", ErrForbidden, name, err)
 			}
 		}
@@ -197,7 +186,7 @@ func hook[T any](h *Hub, op string, of context.Context, fn func(context.Context)
 		value T
 		err   error
 	}
-	ctx, cancel := context.WithTimeout(of, orDefault(h.hooks.timeout, DefaultHookTimeout))
+	ctx, cancel := context.WithTimeout(of, orDefault(h.up().Hooks.HookTimeout, DefaultHookTimeout))
 	defer cancel()
 	l, done := h.up(), make(chan result, 1)
 	var got result

@@ -54,11 +54,7 @@ func WithHistory(history History) HubOption {
 // for users; without a WithHistory these have its defaults. Messages <= 0: nothing is kept, and who has missed anything of the topic gets a reset. It is asked for each broadcast
 // to a topic, on the goroutine that broadcasts, several calls at a time; a panic in it is reported, and WithHistory's counts.
 func WithTopicHistory(fn func(topic string) History) HubOption {
-	return func(h *Hub) {
-		if h.topicHistory = fn; fn != nil && h.cfg.History == nil {
-			WithHistory(History{})(h)
-		}
-	}
+	return func(h *Hub) { h.cfg.TopicHistory = fn }
 }
 
 // WithReplay gives a client that comes without a position the last n messages first that were sent to its topics, 300 or 1 MiB at most: nothing
@@ -104,7 +100,7 @@ func (a Audience) History(ctx context.Context, n int) ([]Recorded, error) {
 	if err := cmp.Or(checkContext(ctx), a.check()); err != nil {
 		return nil, err
 	}
-	if a.hub.cfg.History == nil && a.hub.up().History == nil {
+	if a.hub.up().History == nil {
 		return nil, ErrNoHistory
 	}
 	hub, err := a.hub.holdContext(ctx)
@@ -152,7 +148,8 @@ func (a Audience) keeping(key string) *actors.Keeping {
 
 // historyOf is how much is kept of the audience's messages; nil: as much as of any, or nothing.
 func (a Audience) historyOf() *History {
-	if a.hub.topicHistory == nil || a.topic == "" {
+	ask := a.hub.up().Hooks.TopicHistory
+	if ask == nil || a.topic == "" {
 		return nil
 	}
 	if _, user := actors.TopicUser(a.topic); user {
@@ -160,7 +157,7 @@ func (a Audience) historyOf() *History {
 	}
 	var kept *History
 	failed := actors.Fence("TopicHistory", func() {
-		h := a.hub.topicHistory(a.topic).WithDefaults()
+		h := ask(a.topic).WithDefaults()
 		kept = &h
 	})
 	if failed != nil {

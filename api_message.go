@@ -23,7 +23,18 @@ type Message struct {
 // that Accept or NewClient was given. An error made by CloseError closes the connection as that says; any other closes it with 1011 and
 // is told to WithOnError. If there is a WithOnMessage too, that is called first.
 func WithHandler(fn func(ctx context.Context, c *Client, m Message) error) HubOption {
-	return func(h *Hub) { h.handler = fn }
+	return func(h *Hub) {
+		h.cfg.Handler = nil
+		if fn != nil {
+			h.cfg.Handler = func(ctx context.Context, m actors.Received) error {
+				typ := websocket.MessageText
+				if m.Binary {
+					typ = websocket.MessageBinary
+				}
+				return fn(ctx, m.Subscriber.(*Client), Message{typ, m.Data})
+			}
+		}
+	}
 }
 
 // WithReceiver sets an actor that gets what WebSocket clients send, each message as *actors.Received, beside WithOnMessage and WithHandler
@@ -77,11 +88,11 @@ func (c *Client) SendBinaryErr(data []byte) error {
 // handle is what each message of the client is given to; nil: it is to nobody. ctx is what the client was accepted with.
 func (c *Client) handle(ctx context.Context) func(binary bool, data []byte) error {
 	l := c.hub.up()
-	if c.hub.onMessage == nil && c.hub.handler == nil && l.Received == nil {
+	if l.Hooks.OnMessage == nil && l.Hooks.Handler == nil && l.Received == nil {
 		return nil
 	}
 	r := &receiver{c: c, link: l}
-	if c.hub.handler != nil || l.Tracer != nil {
+	if l.Hooks.Handler != nil || l.Tracer != nil {
 		r.values = context.WithoutCancel(ctx)
 	}
 	return r.traced(r.receive)
@@ -96,29 +107,25 @@ type receiver struct {
 }
 
 func (r *receiver) receive(binary bool, data []byte) error {
-	hub := r.c.hub
+	hooks := &r.link.Hooks
 	if r.link.Received != nil {
 		own := data
-		if hub.onMessage != nil || hub.handler != nil {
+		if hooks.OnMessage != nil || hooks.Handler != nil {
 			own = bytes.Clone(data)
 		}
 		r.link.System.Root.Send(r.link.Received, &actors.Received{Subscriber: r.c, Binary: binary, Data: own})
 	}
-	if hub.onMessage != nil {
+	if hooks.OnMessage != nil {
 		own := data
-		if hub.handler != nil {
+		if hooks.Handler != nil {
 			own = bytes.Clone(data)
 		}
-		hub.onMessage(r.c, own)
+		hooks.OnMessage(r.c, own)
 	}
-	if hub.handler == nil {
+	if hooks.Handler == nil {
 		return nil
 	}
-	m := Message{Type: websocket.MessageText, Data: data}
-	if binary {
-		m.Type = websocket.MessageBinary
-	}
-	return hub.handler(r.context(), r.c, m)
+	return hooks.Handler(r.context(), actors.Received{Subscriber: r.c, Binary: binary, Data: data})
 }
 
 // context is that of handler and hooks, made when it is first asked for. It ends when the end of the connection begins.

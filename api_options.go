@@ -57,13 +57,13 @@ func WithMaxSubscribers(n int) HubOption { return func(h *Hub) { h.cfg.MaxSubscr
 // itself. What such a writer adds in WriteHeader or does to what is written is passed over; the headers that are set when
 // AcceptSSE is called are sent, and nothing may have been written before. All else goes through net/http as ever: HTTP/2,
 // TLS, HEAD, other wrappers, and responses with a Content-Encoding, Content-Length, Trailer or Transfer-Encoding.
-func WithSSEHijack() HubOption { return func(h *Hub) { h.hijackSSE = true } }
+func WithSSEHijack() HubOption { return func(h *Hub) { h.cfg.SSEHijack = true } }
 
 // WithSSERefusalStatus has AcceptSSE answer 503 when the hub is full, drains or did not get round to the registration. Default:
 // off; the answer is 200 then, with a stream that ends at once and tells the client to come back in 2 to 5 s, by "retry:". From
 // 503, as from any status but 200, an EventSource gathers that it is to give up for good (WHATWG HTML, section 9.2.3), so with this
 // option pages have to open another. A balancer or a monitor sees from it that this instance is full.
-func WithSSERefusalStatus() HubOption { return func(h *Hub) { h.refuse503 = true } }
+func WithSSERefusalStatus() HubOption { return func(h *Hub) { h.cfg.SSERefusalStatus = true } }
 
 // WithOnTimeout sets what is called when an operation ("register", "unregister", "broadcast", "join", "leave") gave up waiting. It runs on
 // the goroutine whose call timed out, before that call returns; calls can overlap. A panic in it is reported and goes no further.
@@ -115,7 +115,12 @@ func WithOnDrop(fn func(sub Subscriber, data []byte)) HubOption {
 // time for a client, on whatever goroutine, and several at a time for several clients. Blocking delays that client's next
 // message, and a panic closes its connection with 1011. data is the callee's own.
 func WithOnMessage(fn func(c *Client, data []byte)) HubOption {
-	return func(h *Hub) { h.onMessage = fn }
+	return func(h *Hub) {
+		h.cfg.OnMessage = nil
+		if fn != nil {
+			h.cfg.OnMessage = func(s actors.Subscriber, data []byte) { fn(s.(*Client), data) }
+		}
+	}
 }
 
 // WithLogger sets where the hub logs: crashes at Error with their stack; ignored calls, lost links and what needs a look at Warn.

@@ -11,7 +11,7 @@ import "go.opentelemetry.io/otel/metric"
 // grow with them.
 //
 // The provider is called on a goroutine of the hub's, soon after its first use and soon after its end. A panic in it, or an error of its,
-// is reported to WithOnError ("MeterProvider"), and nothing is exported.
+// is reported to WithOnError ("MeterProvider"), and nothing is exported until a further hub of that class has it called again.
 func WithMeterProvider(p metric.MeterProvider) HubOption {
 	return func(h *Hub) { h.cfg.MeterProvider = p }
 }

@@ -20,6 +20,10 @@ func (h *Hub) Ready(opts ...ReadyOption) http.Handler {
 			opt(&asked)
 		}
 	}
+	return readyHandler(func() bool { return !h.unused() && asked.met(h.up()) })
+}
+
+func readyHandler(ready func() bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -28,7 +32,7 @@ func (h *Hub) Ready(opts ...ReadyOption) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		if h.unused() || !asked.met(h.up()) {
+		if !ready() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, "not ready\n")
 			return

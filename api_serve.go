@@ -38,22 +38,56 @@ const DefaultHandlerTimeout = 5 * time.Second
 // was shut down before, and ErrHubStopped. Neither a server nor a hub can be served again once it has stopped, while a hub may be
 // served by several servers at a time: the first to stop ends it.
 func Serve(ctx context.Context, srv *http.Server, hub *Hub) error {
-	return serve(ctx, srv, hub, ":http", func(l net.Listener) error { return srv.Serve(l) })
+	if hub == nil {
+		return errNothing
+	}
+	return serve(ctx, srv, hub, plain)
 }
 
 // ServeTLS is Serve for HTTPS, and HTTP/2 with it. The files are those of http.Server.ListenAndServeTLS: both may be "" if
 // srv.TLSConfig has the certificate.
 func ServeTLS(ctx context.Context, srv *http.Server, hub *Hub, certFile, keyFile string) error {
-	return serve(ctx, srv, hub, ":https", func(l net.Listener) error { return srv.ServeTLS(l, certFile, keyFile) })
+	if hub == nil {
+		return errNothing
+	}
+	return serve(ctx, srv, hub, secure(certFile, keyFile))
 }
 
-func serve(ctx context.Context, srv *http.Server, hub *Hub, standard string, serve func(net.Listener) error) error {
-	if ctx == nil || srv == nil || hub == nil {
-		return fmt.Errorf("%w: nil context, server or hub", ErrInvalidArgument)
+var errNothing = fmt.Errorf("%w: nil context, server, hub or tenants", ErrInvalidArgument)
+
+// protocol is what a server speaks.
+type protocol struct {
+	port  string // where, if it does not say
+	serve func(*http.Server, net.Listener) error
+}
+
+var plain = protocol{":http", (*http.Server).Serve}
+
+func secure(certFile, keyFile string) protocol {
+	return protocol{":https", func(srv *http.Server, l net.Listener) error { return srv.ServeTLS(l, certFile, keyFile) }}
+}
+
+// drained is what ends with a server: a hub, or tenants.
+type drained interface {
+	hasStopped() bool          // without starting what was not used yet
+	served() (*ending, func()) // it is used now; the func is called in the end
+	Shutdown(context.Context) error
+}
+
+// ending is how the end of a drained begins.
+type ending struct {
+	unready func()        // have it say that it is not ready
+	delay   time.Duration // from then to the end of the port
+	begun   <-chan struct{}
+}
+
+func serve(ctx context.Context, srv *http.Server, of drained, by protocol) error {
+	if ctx == nil || srv == nil {
+		return errNothing
 	}
 	addr := srv.Addr
 	if addr == "" {
-		addr = standard
+		addr = by.port
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -61,13 +95,13 @@ func serve(ctx context.Context, srv *http.Server, hub *Hub, standard string, ser
 	}
 	port := &port{Listener: listener, open: make(chan struct{}), unused: map[net.Conn]struct{}{}}
 	defer func() { _ = port.Close() }()
-	if hub.hasStopped() {
+	if of.hasStopped() {
 		return fmt.Errorf("wskit: serve: %w", ErrHubStopped)
 	}
 
 	port.watch(srv)
 	served := make(chan error, 1)
-	go func() { served <- serve(port) }()
+	go func() { served <- by.serve(srv, port) }()
 	select {
 	case <-port.open:
 	case err := <-served:
@@ -76,38 +110,45 @@ func serve(ctx context.Context, srv *http.Server, hub *Hub, standard string, ser
 		}
 		return err
 	}
-	l := hub.up()
-	if hub.attached == nil && !hub.running.Load() {
-		run, stop := context.WithCancel(context.Background()) // ctx would have the hub drain while the port is open
-		defer stop()
-		go hub.Run(run)
-	}
+	end, done := of.served()
+	defer done()
 
-	err = await(ctx, l, served)
+	err = end.await(ctx, served)
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
 		err = nil // whatever ended first, it was to end
 	}
-	if late := port.stop(srv, hub); err == nil {
+	if late := port.stop(srv, of); err == nil {
 		err = late
 	}
 	return err
 }
 
+// served has the hub run, if nobody else does.
+func (h *Hub) served() (*ending, func()) {
+	l, stop := h.up(), func() {}
+	if h.attached == nil && !h.running.Load() {
+		run, cancel := context.WithCancel(context.Background()) // that of Serve would have the hub drain while the port is open
+		stop = cancel
+		go h.Run(run)
+	}
+	return &ending{func() { l.System.Root.Send(l.Hub, &actors.Unready{}) }, l.ReadyDelay, l.Gate.Retired()}, stop
+}
+
 // await waits until the time has come to close the port, and returns what went wrong, if anything did.
-func await(ctx context.Context, l *actors.Link, served <-chan error) error {
+func (e *ending) await(ctx context.Context, served <-chan error) error {
 	ending := ctx.Done()
 	var delay <-chan time.Time
 	for {
 		select {
 		case <-ending:
-			l.System.Root.Send(l.Hub, &actors.Unready{})
-			ending, delay = nil, time.After(l.ReadyDelay)
+			e.unready()
+			ending, delay = nil, time.After(e.delay)
 		case <-delay:
 			return nil
 		case err := <-served:
 			return err
-		case <-l.Gate.Retired():
-			return fmt.Errorf("wskit: serve: the hub has ended before its server: %w", ErrHubStopped)
+		case <-e.begun:
+			return fmt.Errorf("wskit: serve: what is served has ended before its server: %w", ErrHubStopped)
 		}
 	}
 }
@@ -149,10 +190,10 @@ func (p *port) watch(srv *http.Server) {
 const unusedAfter = 2 * time.Second
 
 // stop ends what was served from the port, in order.
-func (p *port) stop(srv *http.Server, hub *Hub) error {
+func (p *port) stop(srv *http.Server, of drained) error {
 	_ = p.Close()
 	srv.SetKeepAlivesEnabled(false)
-	_ = hub.Shutdown(context.Background()) // bounded by the drain timeout
+	_ = of.Shutdown(context.Background()) // bounded by the drain timeout
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultHandlerTimeout)
 	defer cancel()
 	defer time.AfterFunc(unusedAfter, p.closeUnused).Stop()

@@ -199,13 +199,13 @@ func (s *settings) open(w http.ResponseWriter, r *http.Request, hub *Hub) (answe
 
 // answer begins to answer the request with the stream, which is claimed.
 func (c *SSEClient) answer(w http.ResponseWriter, r *http.Request) answering {
-	life := c.hub.up().Life
-	if c.hub.hijackSSE {
-		if taken := c.stream.Hijack(life, w, r); taken != nil {
+	l := c.hub.up()
+	if l.SSEHijack {
+		if taken := c.stream.Hijack(l.Life, w, r); taken != nil {
 			return taken
 		}
 	}
-	return c.stream.Respond(life, w, r)
+	return c.stream.Respond(l.Life, w, r)
 }
 
 func (c *SSEClient) adopt() {

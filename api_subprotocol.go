@@ -24,7 +24,7 @@ const Subprotocol = actors.Subprotocol
 // The hook runs as WithAuthorize's does, with its timeout, and its op is "AuthorizePublish"; ctx is the one that WithHandler's callback gets,
 // with that end. What the client sends next waits for it.
 func WithAuthorizePublish(fn func(ctx context.Context, sub Subscriber, topic string) error) HubOption {
-	return func(h *Hub) { h.hooks.publish = fn }
+	return func(h *Hub) { h.cfg.AuthorizePublish = aboutTopic(fn) }
 }
 
 // offer is opts with the subprotocol, if the hub offers it.
@@ -106,7 +106,7 @@ func (s *speaker) join(topic string) code {
 	if in := s.c.Outbox().TopicsOf(); len(in) >= s.link.TopicLimit() && !slices.Contains(in, topic) {
 		return codeTooManyTopics // the hook is not asked for nothing
 	}
-	if refused := s.ask("Authorize", hub.hooks.authorize, topic); refused != codeOK {
+	if refused := s.ask("Authorize", s.link.Hooks.Authorize, topic); refused != codeOK {
 		return refused
 	}
 	return codeOf(hub.Topic(topic).Join(s.c))
@@ -117,7 +117,7 @@ func (s *speaker) publish(m *command) (code, error) {
 	if m.has&hasTopic != 0 && actors.CheckTopic(m.topic) != nil {
 		return codeInvalidTopic, nil
 	}
-	if refused := s.ask("AuthorizePublish", hub.hooks.publish, m.topic); refused != codeOK {
+	if refused := s.ask("AuthorizePublish", s.link.Hooks.AuthorizePublish, m.topic); refused != codeOK {
 		return refused, nil
 	}
 	frame := actors.NewFrame(m.payload) // before the handlers have the payload for themselves
@@ -134,7 +134,7 @@ func (s *speaker) publish(m *command) (code, error) {
 }
 
 // ask asks a hook about a topic; no hook lets nobody.
-func (s *speaker) ask(op string, allow func(context.Context, Subscriber, string) error, topic string) code {
+func (s *speaker) ask(op string, allow func(context.Context, actors.Subscriber, string) error, topic string) code {
 	if allow == nil {
 		return codeForbidden
 	}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 	"weak"
+
+	"github.com/wskit/wskit/actors"
 )
 
 // tenant is a name, for as long as anybody has a Hub of it. Such a Hub is for one incarnation of the actors; when they have ended, the
@@ -15,6 +17,7 @@ import (
 type tenant struct {
 	of      *Tenants
 	name    string
+	mu      sync.Mutex          // of who changes now
 	now     atomic.Pointer[Hub] // the incarnation that was last known to run; nil: none was
 	stopped atomic.Bool         // since nobody has asked for Hub
 }
@@ -51,6 +54,20 @@ func (d *tenantDirectory) forget(name string) {
 	if delete(d.by, name); len(d.by) == 0 {
 		d.by = nil // maps keep the room of their busiest hour
 	}
+}
+
+// incarnation is the Hub for that link, which is what runs now.
+func (each *tenant) incarnation(link *actors.Link) *Hub {
+	each.mu.Lock()
+	defer each.mu.Unlock()
+	if h := each.now.Load(); h != nil && h.up() == link {
+		return h
+	}
+	h := &Hub{system: link.System, attached: link.Hub, tenant: each}
+	h.link.Store(link)
+	h.start.Do(func() {}) // it has been
+	each.now.Store(h)
+	return h
 }
 
 // latest is the incarnation that was last known to run.

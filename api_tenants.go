@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -40,13 +41,13 @@ type TenantFailedError = actors.TenantFailedError
 // A hub is made at its first use and runs at once; nobody has to call Run or SubscribeToRedis. Its methods may be called from any
 // goroutine. There are never two hubs of a name in one Tenants.
 type Tenants struct {
-	cfg    hubactor.TenantsConfig
-	redis  func(name string) HubOption // nil: there is none
-	system *actor.ActorSystem
+	cfg      hubactor.TenantsConfig
+	redis    func(name string) HubOption // nil: there is none
+	system   *actor.ActorSystem          // nil: the shared one
+	attached *actor.PID                  // the tenants' actor that somebody else spawned
 
 	start     sync.Once
-	pid       *actor.PID
-	done      chan struct{} // closed when all hubs have ended
+	link      atomic.Pointer[actors.TenantsLink]
 	directory tenantDirectory
 }
 
@@ -78,7 +79,7 @@ func WithTenantsRedis(client *redis.Client, prefix string) TenantsOption {
 // WithTenantsLogger sets where the tenants log what is not a hub's; see WithLogger.
 func WithTenantsLogger(log *slog.Logger) TenantsOption {
 	return func(t *Tenants) {
-		h := &Hub{}
+		h := &Hub{cfg: &hubactor.Config{}}
 		WithLogger(log)(h)
 		t.cfg.Logger = h.cfg.Logger
 	}
@@ -89,14 +90,13 @@ func WithTenantsLogger(log *slog.Logger) TenantsOption {
 // may block, for which those wait who want that tenant; it must not wait for one itself. A panic in it is the error that they get. nil: no
 // options.
 func NewTenants(configure func(name string) []HubOption, opts ...TenantsOption) *Tenants {
-	t := &Tenants{system: actors.System(), done: make(chan struct{})}
+	t := &Tenants{}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(t)
 		}
 	}
 	t.cfg.Logger = actors.NewLog(t.cfg.Logger)
-	t.cfg.Ended = func() { close(t.done) }
 	t.cfg.Configure = func(name string) hubactor.Config {
 		var opts []HubOption
 		if t.redis != nil {
@@ -105,22 +105,39 @@ func NewTenants(configure func(name string) []HubOption, opts ...TenantsOption) 
 		if configure != nil {
 			opts = append(opts, configure(name)...)
 		}
-		h := NewHub(opts...)
-		h.tenant = t.tenant(name)
-		h.start.Do(func() {}) // it has been
-		h.running.Store(true)
-		h.cfg.Tag = h
-		return h.cfg
+		return *NewHub(opts...).cfg
 	}
 	return t
 }
 
-// up is the tenants' actor, which it spawns if need be.
-func (t *Tenants) up() *actor.PID {
+// AttachTenants is the facade over tenants that were spawned elsewhere in this process, with hubactor.Tenants: Hub, Handler, Serve and the
+// rest work on them. It takes no options; they have their own. If there are none, what it returns behaves like tenants that were shut down.
+func AttachTenants(system *actor.ActorSystem, tenants *actor.PID) *Tenants {
+	if tenants == nil {
+		tenants = &actor.PID{}
+	}
+	return &Tenants{system: system, attached: tenants}
+}
+
+// up is the link to the tenants' actor, which it spawns if need be.
+func (t *Tenants) up() *actors.TenantsLink {
 	t.start.Do(func() {
-		t.pid = t.system.Root.SpawnPrefix(hubactor.Tenants(t.cfg), "tenants")
+		if t.system == nil {
+			t.system = actors.System()
+		}
+		pid := t.attached
+		if pid == nil {
+			pid = t.system.Root.SpawnPrefix(hubactor.Tenants(t.cfg), "tenants")
+		}
+		t.link.Store(actors.ResolveTenants(t.system, pid))
 	})
-	return t.pid
+	return t.link.Load()
+}
+
+// tell sends the tenants' actor a message.
+func (t *Tenants) tell(message any) {
+	l := t.up()
+	l.System.Root.Send(l.PID, message)
 }
 
 // Hub is the running hub of that name: 1 to 255 bytes of UTF-8 without control characters. It may be kept for as long as one likes, and is
@@ -148,11 +165,11 @@ func (t *Tenants) hub(ctx context.Context, name string) (*Hub, error) {
 
 // ask returns the incarnation that runs, made anew if need be; or, if it is to run already, ErrHubStopped if it does not.
 func (t *Tenants) ask(ctx context.Context, name string, running bool) (*Hub, error) {
-	if t.ended() {
+	if t.hasStopped() {
 		return nil, ErrHubStopped
 	}
 	reply := make(chan actors.TenantHub, 1)
-	t.system.Root.Send(t.up(), &actors.Tenant{Name: name, Running: running, Reply: reply})
+	t.tell(&actors.Tenant{Name: name, Running: running, Reply: reply})
 	limit := time.NewTimer(DefaultTenantTimeout)
 	defer limit.Stop()
 	select {
@@ -160,11 +177,8 @@ func (t *Tenants) ask(ctx context.Context, name string, running bool) (*Hub, err
 		if got.Err != nil {
 			return nil, got.Err
 		}
-		h := got.Link.Tag.(*Hub)
-		h.link.CompareAndSwap(nil, got.Link)
-		h.tenant.now.Store(h)
-		return h, nil
-	case <-t.done:
+		return t.tenant(name).incarnation(got.Link), nil
+	case <-t.up().Done:
 		return nil, ErrHubStopped
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())
@@ -173,9 +187,12 @@ func (t *Tenants) ask(ctx context.Context, name string, running bool) (*Hub, err
 	}
 }
 
-func (t *Tenants) ended() bool {
+func (t *Tenants) hasStopped() bool {
+	if t.attached == nil && t.link.Load() == nil {
+		return false // they were not used yet
+	}
 	select {
-	case <-t.done:
+	case <-t.up().Done:
 		return true
 	default:
 		return false
@@ -184,16 +201,16 @@ func (t *Tenants) ended() bool {
 
 // Names are the names of those whose hub runs, in order.
 func (t *Tenants) Names() []string {
-	if t == nil || t.ended() {
+	if t == nil || t.hasStopped() {
 		return nil
 	}
 	reply := make(chan []string, 1)
-	t.system.Root.Send(t.up(), &actors.TenantNames{Reply: reply})
+	t.tell(&actors.TenantNames{Reply: reply})
 	select {
 	case names := <-reply:
 		slices.Sort(names)
 		return names
-	case <-t.done:
+	case <-t.up().Done:
 		return nil
 	}
 }
@@ -201,15 +218,15 @@ func (t *Tenants) Names() []string {
 // Stats is the sum of what the hubs of all tenants are now and have counted, those that have ended too. It may be asked from any goroutine,
 // and takes some tenths of a microsecond for each that runs. After Shutdown it is zero.
 func (t *Tenants) Stats() Stats {
-	if t == nil || t.ended() {
+	if t == nil || t.hasStopped() {
 		return Stats{}
 	}
 	reply := make(chan Stats, 1)
-	t.system.Root.Send(t.up(), &actors.TenantStats{Reply: reply})
+	t.tell(&actors.TenantStats{Reply: reply})
 	select {
 	case s := <-reply:
 		return s
-	case <-t.done:
+	case <-t.up().Done:
 		return Stats{}
 	}
 }
@@ -220,33 +237,34 @@ func (t *Tenants) Stop(ctx context.Context, name string) error {
 	if t == nil || ctx == nil {
 		return fmt.Errorf("%w: nil tenants or context", ErrInvalidArgument)
 	}
-	if t.ended() || actors.CheckTopic(name) != nil {
+	if t.hasStopped() || actors.CheckTopic(name) != nil {
 		return nil
 	}
 	t.tenant(name).stopped.Store(true)
 	reply := make(chan error, 1)
-	t.system.Root.Send(t.up(), &actors.StopTenant{Name: name, Timeout: untilEnd(ctx), Reply: reply})
+	t.tell(&actors.StopTenant{Name: name, Timeout: untilEnd(ctx), Reply: reply})
 	select {
 	case err := <-reply:
 		return err
-	case <-t.done:
+	case <-t.up().Done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// Shutdown drains all hubs, many at a time, each within its drain timeout and all as long as ctx lets them, and stops them for good. nil: all
-// have ended; else it is ctx's error, and they end all the same. In a server it comes where Shutdown of a Hub does.
+// Shutdown drains all hubs, many at a time, each within its drain timeout and all as long as ctx lets them, and stops them for good; a further
+// Shutdown with less time brings the end forward. nil: all have ended; else it is ctx's error, and they end all the same. In a server it comes
+// where Shutdown of a Hub does; Serve does all of that.
 func (t *Tenants) Shutdown(ctx context.Context) error {
 	if t == nil || ctx == nil {
 		return fmt.Errorf("%w: nil tenants or context", ErrInvalidArgument)
 	}
-	if !t.ended() {
-		t.system.Root.Send(t.up(), &actors.Shutdown{Timeout: untilEnd(ctx)})
+	if !t.hasStopped() {
+		t.tell(&actors.Shutdown{Timeout: untilEnd(ctx)})
 	}
 	select {
-	case <-t.done:
+	case <-t.up().Done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -286,7 +304,7 @@ func (t *Tenants) Handler(name func(*http.Request) (string, error), opts ...Clie
 		}
 		err = errors.Join(failed, err)
 		if pe := (*PanicError)(nil); errors.As(err, &pe) {
-			actors.UserFailed("Handler", pe).Log(t.cfg.Logger)
+			actors.UserFailed("Handler", pe).Log(t.up().Log)
 		}
 		turnAway(w, r, err)
 	})

@@ -43,7 +43,8 @@ type Link struct {
 	History                              *History      // how much is kept of a topic, defaults included; nil: of none
 	Book                                 LogBook
 	Counters                             Counters
-	Tag                                  any // the Config's
+	Hooks                                Hooks
+	SSEHijack, SSERefusalStatus          bool
 }
 
 // Ready reports whether the hub runs, and is not to be shut down.
@@ -82,16 +83,9 @@ func (l *Link) CheckTopics(names []string) error {
 // ResolveLink asks the hub actor at pid for its Link. A hub that is not there, or does not answer for the channel timeout, is
 // as good as stopped, and so is the Link of it.
 func ResolveLink(system *actor.ActorSystem, pid *actor.PID) *Link {
-	if _, ok := system.ProcessRegistry.Get(pid); ok {
-		reply := make(chan *Link, 1)
-		system.Root.Send(pid, &Describe{Reply: reply})
-		limit := time.NewTimer(DefaultChannelTimeout)
-		defer limit.Stop()
-		select {
-		case l := <-reply:
-			return l
-		case <-limit.C:
-		}
+	reply := make(chan *Link, 1)
+	if l := resolve(system, pid, &Describe{Reply: reply}, reply); l != nil {
+		return l
 	}
 	life, end := context.WithCancel(context.Background())
 	end()

@@ -29,6 +29,14 @@ func NewLog(log *slog.Logger) *slog.Logger {
 	}
 }
 
+// Plain is a logger of NewLog's without the attributes that it was given since.
+func Plain(log *slog.Logger) *slog.Logger {
+	if h, ok := log.Handler().(*logHandler); ok {
+		return slog.New(&logHandler{h.logQueue, h.least, nil})
+	}
+	return log
+}
+
 // FlushLog waits until what was logged so far has been handled, for at most that long.
 func FlushLog(log *slog.Logger, limit time.Duration) {
 	h, ok := log.Handler().(*logHandler)

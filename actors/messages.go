@@ -134,7 +134,8 @@ type Crash struct{ Reason any }
 // IgnoreDeadLetterLogging is for a hub that was stopped before it was forgotten.
 func (*Forget) IgnoreDeadLetterLogging() {}
 
-// To tenants, from whoever drives them; see hubactor.Tenants. Shutdown drains all of them and stops them, Crash is for tests.
+// To tenants, from whoever drives them; see hubactor.Tenants. Shutdown drains all of them and stops them, Unready has them say before that they
+// are not ready any more (TenantsLink.Leaving), Crash is for tests.
 type (
 	// Tenant asks for the hub of that name, which is started if it does not run; or, if Running, only for one that does: else the
 	// answer is ErrHubStopped. What is sent to a hub that is idle is lost: hold its Gate meanwhile, or send ToTenant.
@@ -161,6 +162,8 @@ type (
 	TenantNames struct{ Reply chan<- []string }
 	// TenantStats asks for the sum of what all their hubs are and have counted, those that have ended too.
 	TenantStats struct{ Reply chan<- Stats }
+	// DescribeTenants asks for their link.
+	DescribeTenants struct{ Reply chan<- *TenantsLink }
 )
 
 // TenantHub answers Tenant. Err is ErrInvalidTenant, ErrTooManyTenants, ErrTimeout (16384 wait for that tenant already), ErrHubStopped, a

@@ -74,7 +74,8 @@ type Config struct {
 	// OnRefuse is told of each request that Accept and the like do not let in, on a goroutine of the hub's for which that request waits.
 	OnRefuse func(r *http.Request, status int, err error)
 
-	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, RedisChanged, Subscribed), beside the callbacks.
+	// Events gets the lifecycle events (actors.Connected, Disconnected, Dropped, Failed, RedisChanged, Subscribed), beside the callbacks. Their
+	// sender is the hub's PID.
 	Events *actor.PID
 	// Received gets what clients send, as *actors.Received, beside their handlers.
 	Received *actor.PID
@@ -91,8 +92,11 @@ type Config struct {
 	TenantClass   string
 	// Shut makes the hub wait for actors.Open before it applies any operation.
 	Shut bool
-	// Tag is whatever who makes the Config wants to find in the hub's Link.
-	Tag any
+
+	// Hooks, SSEHijack and SSERefusalStatus are for the facade, which serves connections: see its options of these names. With a
+	// TopicHistory and without a History there is the default one.
+	actors.Hooks
+	SSEHijack, SSERefusalStatus bool
 
 	tenancy *tenancy // nil: it is no tenant
 }
@@ -109,6 +113,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = actors.DefaultDrainTimeout + c.DrainSpread
+	}
+	if c.TopicHistory != nil && c.History == nil {
+		c.History = &actors.History{Messages: actors.DefaultHistoryMessages}
 	}
 	if c.History != nil {
 		h := c.History.WithDefaults()

@@ -88,7 +88,7 @@ func (c *connections) Receive(ctx actor.Context) {
 		if c.rotation == nil {
 			c.rotation = &rotation{link: c.link, began: time.Now()}
 		}
-		c.rotation.spread(c.entries, m.until)
+		c.rotation.spread(c.entries, m.until, m.phase)
 		c.told(ctx)
 	case turnsDue:
 		c.rotation.tell()

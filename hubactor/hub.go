@@ -168,6 +168,7 @@ func (h *hub) Receive(ctx actor.Context) {
 	case *actors.Crash:
 		panic(m.Reason)
 	case actor.SystemMessage, actor.AutoReceiveMessage:
+	case *actor.DeadLetterResponse: // nobody gets its events any more
 	default:
 		h.cfg.Logger.Warn("wskit: hub ignored a message; messages are sent as pointers", "type", fmt.Sprintf("%T", m))
 	}
@@ -202,7 +203,8 @@ func (h *hub) start(ctx actor.Context) {
 		Life:       life, Done: life.Done(),
 		Log: h.cfg.Logger, Patience: h.cfg.ChannelTimeout, OnTimeout: h.cfg.OnTimeout, OnRefuse: h.cfg.OnRefuse, Greets: h.cfg.OnConnect != nil,
 		MaxTopics: h.cfg.MaxTopics, MaxPerUser: h.cfg.MaxPerUser, Lockout: h.cfg.UserLockout, Received: h.cfg.Received,
-		History: h.cfg.History, DrainSpread: h.cfg.DrainSpread, ReadyDelay: h.cfg.ReadyDelay, Tag: h.cfg.Tag,
+		History: h.cfg.History, DrainSpread: h.cfg.DrainSpread, ReadyDelay: h.cfg.ReadyDelay, Hooks: h.cfg.Hooks,
+		SSEHijack: h.cfg.SSEHijack, SSERefusalStatus: h.cfg.SSERefusalStatus,
 	}
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)

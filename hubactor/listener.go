@@ -244,6 +244,6 @@ func (c *callbacks) finish(t *task, in *lane, err error) {
 
 func (c *callbacks) pass(event any) {
 	if c.cfg.Events != nil {
-		c.link.System.Root.Send(c.cfg.Events, event)
+		c.link.System.Root.RequestWithCustomSender(c.cfg.Events, event, c.link.Hub)
 	}
 }

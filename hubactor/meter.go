@@ -76,12 +76,11 @@ func closing() []string {
 // attributes the last may be all that counts, and a hub that ends would take its counters with it.
 type meter struct {
 	meterKey
-	instruments []metric.Int64Observable
-	options     [][]metric.ObserveOption // by instrument and label
 
 	// These are guarded by the lock of meters. It is not held while the provider is called, which calls back with locks of its own held.
 	hubs         map[*actors.Link]struct{}
 	past         actors.Stats // of those that have ended
+	registering  bool         // the provider is being called, or has done it; else the next hub has it called
 	registration metric.Registration
 }
 
@@ -106,17 +105,26 @@ func joinMeter(l *actors.Link, p metric.MeterProvider, class string) *meter {
 		key.provider = l // nobody knows whether it is the same
 	}
 	meters.Lock()
-	m, first := meters.by[key], false
+	m := meters.by[key]
 	if m == nil {
-		m, first = &meter{meterKey: key, hubs: map[*actors.Link]struct{}{}}, true
+		m = &meter{meterKey: key, hubs: map[*actors.Link]struct{}{}}
 		meters.by[key] = m
 	}
 	m.hubs[l] = struct{}{}
+	again := m.registering
+	m.registering = true
 	meters.Unlock()
-	if first {
-		call(l, func() error { return m.register(p) })
+	if !again {
+		call(l, func() error { return m.register(p) }, m.failed)
 	}
 	return m
+}
+
+// failed is for a provider that has not registered it.
+func (m *meter) failed() {
+	meters.Lock()
+	m.registering = false
+	meters.Unlock()
 }
 
 // leave takes a hub that has ended out. It may be called again.
@@ -136,16 +144,17 @@ func (m *meter) leave(l *actors.Link) {
 	}
 	delete(meters.by, m.meterKey)
 	if r := m.registration; r != nil {
-		call(l, r.Unregister)
+		call(l, r.Unregister, func() {})
 	}
 }
 
-// call has fn, which is the provider's, called.
-func call(l *actors.Link, fn func() error) {
+// call has fn, which is the provider's, called, and if that fails reports it after otherwise.
+func call(l *actors.Link, fn func() error, otherwise func()) {
 	const op = "MeterProvider"
 	var err error
 	l.Goroutines.Start(op, func() { err = fn() }, func(failed error) {
 		if err = errors.Join(failed, err); err != nil {
+			otherwise()
 			f := actors.UserFailed(op, err)
 			f.Log(l.Log)
 			l.System.Root.Send(l.Listener, f)
@@ -155,15 +164,15 @@ func call(l *actors.Link, fn func() error) {
 
 // register makes the instruments, and has them observed until the last hub has left.
 func (m *meter) register(p metric.MeterProvider) error {
-	from, list := p.Meter(scope), make([]metric.Observable, len(instruments))
+	from, list, out := p.Meter(scope), make([]metric.Observable, len(instruments)), make([]exported, len(instruments))
 	for i, in := range instruments {
 		made, err := in.make(from)
 		if err != nil {
 			return fmt.Errorf("wskit: instrument %s: %w", in.name, err)
 		}
-		list[i], m.instruments, m.options = made, append(m.instruments, made), append(m.options, in.options(m.class))
+		list[i], out[i] = made, exported{made, in.options(m.class)}
 	}
-	r, err := from.RegisterCallback(m.observe, list...)
+	r, err := from.RegisterCallback(func(_ context.Context, to metric.Observer) error { m.observe(to, out); return nil }, list...)
 	if err != nil {
 		return fmt.Errorf("wskit: metrics: %w", err)
 	}
@@ -203,8 +212,14 @@ func (in *instrument) options(class string) []metric.ObserveOption {
 	return list
 }
 
-// observe is what the provider calls when metrics are collected.
-func (m *meter) observe(_ context.Context, to metric.Observer) error {
+// exported is an instrument as a provider has made it.
+type exported struct {
+	metric.Int64Observable
+	options []metric.ObserveOption // by label
+}
+
+// observe is what the provider has done when metrics are collected.
+func (m *meter) observe(to metric.Observer, out []exported) {
 	var now actors.Stats
 	meters.Lock()
 	over := len(m.hubs) == 0
@@ -214,11 +229,11 @@ func (m *meter) observe(_ context.Context, to metric.Observer) error {
 	past := m.past
 	meters.Unlock()
 	if over {
-		return nil
+		return
 	}
 	for i := range instruments {
 		in := &instruments[i]
-		for label, option := range m.options[i] {
+		for label, option := range out[i].options {
 			if option == nil {
 				continue
 			}
@@ -226,8 +241,7 @@ func (m *meter) observe(_ context.Context, to metric.Observer) error {
 			if in.counter {
 				n += in.read(&past, label)
 			}
-			to.ObserveInt64(m.instruments[i], n, option)
+			to.ObserveInt64(out[i].Int64Observable, n, option)
 		}
 	}
-	return nil
 }

@@ -31,7 +31,11 @@ const leastWait = 5 * time.Millisecond
 
 type (
 	// spread, from the hub by way of the registry: tell everybody, until then.
-	spread struct{ until time.Time }
+	// The first turn is after phase, from 0 to 1, of the distance between two.
+	spread struct {
+		until time.Time
+		phase float64
+	}
 	// spreadOver, to the hub: everybody has been told, or that time has come.
 	spreadOver struct{}
 	// turnsDue is from the timer.
@@ -87,7 +91,7 @@ func (r *rotation) tidy() {
 }
 
 // spread gives everybody a turn until then, in random order and at equal distances.
-func (r *rotation) spread(all map[string]*entry, until time.Time) {
+func (r *rotation) spread(all map[string]*entry, until time.Time, phase float64) {
 	r.clear()
 	now := time.Since(r.began)
 	r.until = max(until.Sub(r.began), now)
@@ -97,7 +101,7 @@ func (r *rotation) spread(all map[string]*entry, until time.Time) {
 	r.tidy()
 	rand.Shuffle(len(r.turns), r.turns.Swap)
 	for i := range r.turns { // in order, which a heap may be
-		r.turns[i].at = now + time.Duration(float64(r.until-now)*float64(i)/float64(len(r.turns)))
+		r.turns[i].at = now + time.Duration(float64(r.until-now)*(float64(i)+phase)/float64(len(r.turns)))
 	}
 	r.arm()
 }

@@ -33,7 +33,7 @@ func TestASpreadGivesEverybodyATurnAtEqualDistances(t *testing.T) {
 	for i := range orders {
 		r := rotationOf(0, 0)
 		defer r.clear()
-		r.spread(all, r.began.Add(window))
+		r.spread(all, r.began.Add(window), 0)
 		if len(r.turns) != n {
 			t.Fatal(len(r.turns), "turns")
 		}
@@ -56,7 +56,7 @@ func TestTurnsKeepWithinTheSpread(t *testing.T) {
 	r := rotationOf(time.Millisecond, 0)
 	defer r.clear()
 	all := map[string]*entry{"a": someone(), "b": someone()}
-	r.spread(all, r.began.Add(time.Hour))
+	r.spread(all, r.began.Add(time.Hour), 0)
 	for range 100 {
 		r.add(someone(), false, 102)
 	}
@@ -65,11 +65,11 @@ func TestTurnsKeepWithinTheSpread(t *testing.T) {
 			t.Error(each.at)
 		}
 	}
-	r.spread(all, r.began.Add(time.Minute))
+	r.spread(all, r.began.Add(time.Minute), 0)
 	if len(r.turns) != 2 || r.turns[1].at > time.Minute || r.over() {
 		t.Error(r.turns)
 	}
-	r.spread(all, r.began) // it is over
+	r.spread(all, r.began, 0) // it is over
 	if r.tell(); !r.over() {
 		t.Error(r.turns)
 	}

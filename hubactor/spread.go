@@ -1,6 +1,7 @@
 package hubactor
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -43,5 +44,9 @@ func (h *hub) shutdown(ctx actor.Context, m *actors.Shutdown) {
 	h.link.Gate.Retire()
 	actors.StopTimers(h.spread)
 	h.until, h.spread = until, remind(ctx, time.Until(until), spreadOver{})
-	ctx.Send(h.link.Registry, &spread{until})
+	phase := 0.0
+	if h.cfg.tenancy != nil { // of many hubs with a client each these are told one after the other, too
+		phase = rand.Float64()
+	}
+	ctx.Send(h.link.Registry, &spread{until, phase})
 }

@@ -25,10 +25,10 @@ type TenantsConfig struct {
 	// Backoff is how long one that was given up is not made anew; the attempts are those it had without running for Max in between. The
 	// zero Backoff: DefaultTenantBackoff.
 	Backoff actors.Backoff
+	// ReadyDelay is how long Serve of the facade's Tenants waits between actors.Unready and what follows. <= 0: not at all.
+	ReadyDelay time.Duration
 	// Logger gets warnings and errors of the tenants' own, on a goroutine of its own. nil: slog.Default().
 	Logger *slog.Logger
-	// Ended is called once when all hubs have ended, after Shutdown or by another stop. It runs in the tenants' actor and must not block.
-	Ended func()
 }
 
 // DefaultTenantBackoff is TenantsConfig's.
@@ -45,8 +45,8 @@ const (
 )
 
 // Tenants makes the actor of hubs that have names, one for each tenant, to be spawned as the child of any actor, or as a root. It takes
-// actors.Tenant, ToTenant, StopTenant, TenantNames and TenantStats, and actors.Shutdown, after which it ends. Each hub is a child, made by Config at
-// its first use and again when it is used after its end; those with a Redis receive what others publish from the first moment. There are
+// actors.Tenant, ToTenant, StopTenant, TenantNames, TenantStats and DescribeTenants, actors.Unready, and actors.Shutdown, after which it ends.
+// Each hub is a child, whose name is the tenant's as url.PathEscape writes it, made by Configure at its first use and again when it is used after its end; those with a Redis receive what others publish from the first moment. There are
 // never two of a name. One that fails beyond its budget is given up alone, and refused for a while.
 func Tenants(cfg TenantsConfig) *actor.Props {
 	if cfg.Configure == nil {
@@ -57,7 +57,8 @@ func Tenants(cfg TenantsConfig) *actor.Props {
 	}
 	cfg.Logger = actors.NewLog(cfg.Logger)
 	return actor.PropsFromProducer(func() actor.Actor {
-		t := &tenants{cfg: cfg, by: map[string]*tenant{}, goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false)}
+		t := &tenants{cfg: cfg, by: map[string]*tenant{}, goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
+			begun: make(chan struct{}), done: make(chan struct{})}
 		t.props = actor.PropsFromProducer(func() actor.Actor { return t.next })
 		return t
 	})
@@ -66,6 +67,7 @@ func Tenants(cfg TenantsConfig) *actor.Props {
 // tenants supervises the hubs. It waits for nobody, and never fails: see recover.
 type tenants struct {
 	cfg        TenantsConfig
+	link       *actors.TenantsLink
 	self       *actor.PID
 	root       *actor.RootContext
 	props      *actor.Props       // of every hub
@@ -79,12 +81,14 @@ type tenants struct {
 	more       bool // are idle than may retire at a time
 
 	draining bool
-	deadline time.Time // of that; zero: each hub's own
-	queue    []*tenant // to be stopped
-	stopping int       // those that are told to, and are not over
-	atOnce   int       // how many may be so
+	begun    chan struct{} // closed then
+	deadline time.Time     // of that; zero: each hub's own
+	queue    []*tenant     // to be stopped
+	stopping int           // those that are told to, and are not over
+	atOnce   int           // how many may be so
 	steps    *time.Timer
 	over     bool
+	done     chan struct{} // closed then
 }
 
 type (
@@ -113,6 +117,7 @@ func (t *tenants) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		t.self, t.root = actor.NewPID(ctx.Self().Address, ctx.Self().Id), ctx.ActorSystem().Root
+		t.link = &actors.TenantsLink{PID: t.self, System: ctx.ActorSystem(), Log: t.cfg.Logger, ReadyDelay: t.cfg.ReadyDelay, Ending: t.begun, Done: t.done}
 	case *actors.Tenant:
 		t.want(m.Name, m, !m.Running)
 	case *actors.ToTenant:
@@ -123,6 +128,10 @@ func (t *tenants) Receive(ctx actor.Context) {
 		answer(m.Reply, t.names())
 	case *actors.TenantStats:
 		answer(m.Reply, t.stats())
+	case *actors.DescribeTenants:
+		answer(m.Reply, t.link)
+	case *actors.Unready:
+		t.link.Leaving.Store(true)
 	case *configured:
 		t.spawn(ctx, m)
 	case *tenantUp:

@@ -7,12 +7,18 @@ import (
 	"github.com/wskit/wskit/actors"
 )
 
+// shutdown begins the end of all, or brings it forward.
 func (t *tenants) shutdown(ctx actor.Context, m *actors.Shutdown) {
+	if deadline := time.Now().Add(m.Timeout); m.Timeout > 0 && (t.deadline.IsZero() || deadline.Before(t.deadline)) {
+		t.deadline = deadline
+		for _, each := range t.by {
+			if each.told && !each.over && each.link != nil {
+				t.end(each, deadline)
+			}
+		}
+	}
 	if t.draining {
 		return
-	}
-	if m.Timeout > 0 {
-		t.deadline = time.Now().Add(m.Timeout)
 	}
 	actors.StopTimers(t.sweeps)
 	t.dismiss()
@@ -25,6 +31,8 @@ func (t *tenants) dismiss() {
 		return
 	}
 	t.draining, t.atOnce = true, drainAtOnce
+	t.link.Leaving.Store(true)
+	close(t.begun)
 	for _, each := range t.by {
 		each.reject(actors.ErrHubStopped)
 		switch {
@@ -42,9 +50,12 @@ func (t *tenants) dismiss() {
 
 // drain goes on with stopping the hubs, and ends when all are over.
 func (t *tenants) drain(ctx actor.Context) {
-	for len(t.queue) > 0 && t.stopping < t.atOnce {
+	for len(t.queue) > 0 {
 		last := len(t.queue) - 1
 		each := t.queue[last]
+		if t.stopping >= t.atOnce && each.link.DrainSpread == 0 { // a spread has little to do at its beginning
+			break
+		}
 		t.queue = t.queue[:last]
 		if !each.over {
 			t.stopping++
@@ -65,8 +76,6 @@ func (t *tenants) drain(ctx actor.Context) {
 func (t *tenants) finish() {
 	if !t.over {
 		t.over = true
-		if err := actors.Fence("Ended", t.cfg.Ended); err != nil {
-			actors.UserFailed("Ended", err).Log(t.cfg.Logger)
-		}
+		close(t.done)
 	}
 }

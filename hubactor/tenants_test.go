@@ -16,10 +16,9 @@ import (
 // spawnTenants spawns tenants as an actor that embeds them does; stop drains them and waits for their end.
 func spawnTenants(t *testing.T, cfg hubactor.TenantsConfig) (pid *actor.PID, stop func()) {
 	t.Helper()
-	ended := make(chan struct{})
-	cfg.Ended = func() { close(ended) }
 	root := actors.System().Root
 	pid = root.Spawn(hubactor.Tenants(cfg))
+	ended := actors.ResolveTenants(actors.System(), pid).Done
 	stop = sync.OnceFunc(func() {
 		root.Send(pid, &actors.Shutdown{})
 		select {
@@ -133,9 +132,9 @@ func TestTenantsAnswerWhyThereIsNoHub(t *testing.T) {
 
 // However the tenants are stopped, each hub drains first.
 func TestTenantsThatAreStoppedByTheirParentDrainTheirHubs(t *testing.T) {
-	ended := make(chan struct{})
 	root := actors.System().Root
-	pid := root.Spawn(hubactor.Tenants(hubactor.TenantsConfig{Ended: func() { close(ended) }}))
+	pid := root.Spawn(hubactor.Tenants(hubactor.TenantsConfig{}))
+	ended := actors.ResolveTenants(actors.System(), pid).Done
 	var subs []*sub
 	for i := range 20 {
 		s := newSub()

@@ -30,8 +30,8 @@ type linkKey struct {
 // listens to what. It is the one thing here that several goroutines change, so it owns its lock.
 type link struct {
 	linkKey
-	bounded *redis.Client // the same, without hooks and with timeouts
-	log     *slog.Logger
+	bounded *redis.Client  // the same, without hooks and with timeouts
+	log     *slog.Logger   // its first user's, without what names that
 	runner  *actors.Runner // of the publisher: for its mailbox and what it sends
 	turns   *actors.Runner // of the hubs' actors
 	users   int            // guarded by the directory's lock
@@ -63,7 +63,7 @@ func acquire(system *actor.ActorSystem, client *redis.Client, log *slog.Logger) 
 	l := links.by[key]
 	if l == nil {
 		l = &link{
-			linkKey: key, bounded: bound(client, stuckAfter), log: log, changed: make(map[string]struct{}),
+			linkKey: key, bounded: bound(client, stuckAfter), log: actors.Plain(log).With("redis", client.Options().Addr), changed: make(map[string]struct{}),
 			runner: actors.NewRunner(2, false), turns: actors.NewRunner(runtime.GOMAXPROCS(0), true),
 		}
 		l.forget()

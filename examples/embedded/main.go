@@ -1,21 +1,21 @@
-// Command embedded shows wskit inside a program that is made of actors already: each customer is an actor, a tenant, that
-// owns a hub as its child, drives it by messages and is told what happens in it.
+// Command embedded is a program made of actors that has a hub for each of its customers. An actor of its own, the shop, owns the hubs as its
+// child: it has them publish and is told what happens in them by messages. HTTP comes in through functions.
 //
-//	go run ./examples/embedded          two tenants on http://127.0.0.1:8081: /acme/ws, /acme/events, /globex/ws, /globex/events
-//	go run ./examples/embedded -demo    a short play that ends by itself
+//	go -C examples/embedded run .
+//	curl -N 'http://127.0.0.1:8081/acme/live?user=ann' &
+//	curl -d 'text=3 anvils' http://127.0.0.1:8081/acme/orders
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
+	"net/url"
 	"os/signal"
+	"path"
 	"syscall"
 	"time"
 
@@ -25,207 +25,144 @@ import (
 	"github.com/wskit/wskit/hubactor"
 )
 
-// tenant is the actor of one customer. Its state is its own: nothing here needs a lock.
-type tenant struct {
-	name   string
-	report func(line string) // what happened, for people to read; it must not block
-	gone   chan<- struct{}   // closed when the tenant and its hub have stopped
-
-	hub      *wskit.Hub // the child, ready to accept connections
-	stopping bool
+// shop is the actor that owns the hubs. Its state is its own: nothing here needs a lock.
+type shop struct {
+	say   func(line string) // what happened, for people to read; it must not block
+	ready chan<- *actor.PID // gets hubs
+	hubs  *actor.PID        // the child: hubactor.Tenants
+	sales map[string]int    // orders by customer
 }
 
-// What a tenant is told and asked.
-type (
-	announce struct{ text string }             // to every client of this customer
-	getHub   struct{ reply chan<- *wskit.Hub } // the hub, to accept a connection for; reply has room for the answer
-)
+// order is what a shop is told: tell the customer's people of it, those who are there.
+type order struct{ customer, text string }
 
-func (t *tenant) Receive(ctx actor.Context) {
+func (s *shop) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		t.spawnHub(ctx)
+		self, root := ctx.Self(), ctx.ActorSystem().Root
+		s.hubs = ctx.Spawn(hubactor.Tenants(hubactor.TenantsConfig{
+			Configure:   func(customer string) hubactor.Config { return configure(customer, self, root) },
+			IdleTimeout: 5 * time.Minute,
+		}))
+		s.sales = map[string]int{}
+		s.ready <- s.hubs
 
-	case *announce:
-		// Frames are made once and shared by all clients, whatever their number.
-		ctx.Send(t.hub.PID(), &actors.Broadcast{Frame: actors.NewFrame([]byte(m.text))})
-	case *getHub:
-		m.reply <- t.hub
+	// A hub that does not run is started. A frame is made once, and shared by all clients whatever their number.
+	case *order:
+		s.sales[m.customer]++
+		text := fmt.Sprintf("order %d: %s", s.sales[m.customer], m.text)
+		ctx.Send(s.hubs, &actors.ToTenant{Name: m.customer, Message: &actors.Publish{Topic: "orders", Frame: actors.NewFrame([]byte(text))}})
 
-	// The hub's lifecycle events come here because Config.Events says so.
+	// The hubs' lifecycle events come here because Config.Events says so. Their sender is the hub.
 	case *actors.Connected:
-		t.say("client connected")
+		s.say(fmt.Sprintf("%s: %s has come", customerOf(ctx), m.Subscriber.(wskit.Member).User()))
 	case *actors.Disconnected:
-		t.say("client left (%v)", m.Reason)
-	case *actors.Dropped:
-		t.say("client too slow, %d messages dropped", m.Count)
+		s.say(fmt.Sprintf("%s: %s has left (%v)", customerOf(ctx), m.Subscriber.(wskit.Member).User(), m.Reason))
 	case *actors.Failed:
-		t.say("failure in %s: %v", m.Op, m.Err)
-
-	// A parent is told when a child has ended. Unless that is what it wanted, the customer gets another hub.
+		s.say(fmt.Sprintf("%s: failure in %s: %v", customerOf(ctx), m.Op, m.Err))
 	case *actor.Terminated:
-		if !t.stopping {
-			t.say("hub ended, starting another")
-			t.spawnHub(ctx)
-		}
-
-	// An actor's children are stopped before it is, and before it restarts after a panic of its own. A hub drains first: it
-	// writes what is queued and says goodbye.
-	case *actor.Stopping, *actor.Restarting:
-		t.stopping = true
-	case *actor.Stopped:
-		t.say("stopped, hub drained")
-		close(t.gone)
+		s.say("all hubs have ended")
 	}
 }
 
-func (t *tenant) spawnHub(ctx actor.Context) {
-	pid := ctx.Spawn(hubactor.Props(hubactor.Config{Events: ctx.Self(), DrainTimeout: 3 * time.Second}))
-	t.hub = wskit.Attach(ctx.ActorSystem(), pid)
+// customerOf is whose hub has sent an event: it is named after its customer.
+func customerOf(ctx actor.Context) string {
+	name, _ := url.PathUnescape(path.Base(ctx.Sender().Id))
+	return name
 }
 
-func (t *tenant) say(format string, args ...any) {
-	t.report(t.name + ": " + fmt.Sprintf(format, args...))
+// configure is what the hub of a customer is told: everything that it could be told by options, and who gets its events.
+func configure(customer string, shop *actor.PID, root *actor.RootContext) hubactor.Config {
+	return hubactor.Config{
+		Events:         shop,
+		MaxSubscribers: 1000,
+		History:        &actors.History{Messages: 100},
+		DrainTimeout:   3 * time.Second,
+		Hooks: actors.Hooks{
+			Authenticate: func(r *http.Request) (actors.Identity, error) {
+				user := r.FormValue("user") // yours will look for a session
+				if user == "" {
+					return actors.Identity{}, errors.New("nobody") // answered 401
+				}
+				return actors.Identity{User: user, Topics: []string{"orders"}}, nil
+			},
+			Handler: func(_ context.Context, m actors.Received) error { // what a WebSocket says is an order
+				root.Send(shop, &order{customer, string(m.Data)})
+				return nil
+			},
+		},
+	}
 }
 
-// tenants is all customers by name. It does not change while the program runs; only the actors behind it do.
-type tenants struct {
-	system *actor.ActorSystem
-	pids   map[string]*actor.PID
-	gone   map[string]chan struct{}
-}
-
-func startTenants(report func(line string), names ...string) *tenants {
+// serve runs the program until ctx ends.
+func serve(ctx context.Context, srv *http.Server, say func(line string)) error {
 	// protoactor logs to stderr at Info unless told otherwise.
-	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	ts := &tenants{
-		system: actors.NewSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet })),
-		pids:   make(map[string]*actor.PID),
-		gone:   make(map[string]chan struct{}),
-	}
-	for _, name := range names {
-		gone := make(chan struct{})
-		pid, err := ts.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor {
-			return &tenant{name: name, report: report, gone: gone}
-		}), name)
-		if err != nil {
-			panic(err) // two tenants of one name
-		}
-		ts.pids[name], ts.gone[name] = pid, gone
-	}
-	return ts
-}
+	system := actors.NewSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }))
+	ready := make(chan *actor.PID, 1)
+	owner := system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return &shop{say: say, ready: ready} }))
+	hubs := <-ready
 
-// announce has a tenant broadcast text.
-func (ts *tenants) announce(name, text string) {
-	ts.system.Root.Send(ts.pids[name], &announce{text})
-}
-
-// hub asks a tenant for its hub; nil if there is no such tenant, or not any more. Ask anew for each connection: after a
-// crash it is another hub.
-func (ts *tenants) hub(name string) *wskit.Hub {
-	pid, ok := ts.pids[name]
-	if !ok {
-		return nil
-	}
-	reply := make(chan *wskit.Hub, 1)
-	ts.system.Root.Send(pid, &getHub{reply})
-	select {
-	case hub := <-reply:
-		return hub
-	case <-ts.gone[name]: // nobody is left to answer
-		return nil
-	}
-}
-
-// stop stops a tenant, which stops its hub, and waits for both.
-func (ts *tenants) stop(name string) {
-	ts.system.Root.Stop(ts.pids[name])
-	<-ts.gone[name]
-}
-
-// handler serves every tenant's hub over both transports.
-func (ts *tenants) handler() http.Handler {
-	withHub := func(serve func(http.ResponseWriter, *http.Request, *wskit.Hub)) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			if hub := ts.hub(r.PathValue("tenant")); hub != nil {
-				serve(w, r, hub)
-				return
-			}
-			http.NotFound(w, r)
-		}
-	}
+	// The functions of package wskit, over the same hubs.
+	tenants := wskit.AttachTenants(system, hubs)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{tenant}/ws", withHub(func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub) {
-		client, err := wskit.Accept(r.Context(), w, r, hub, nil)
+	mux.Handle("GET /ready", tenants.Ready())
+	mux.Handle("GET /{customer}/live", tenants.Handler(customer)) // WebSockets and streams
+	mux.HandleFunc("POST /{customer}/orders", func(w http.ResponseWriter, r *http.Request) {
+		name, err := customer(r)
 		if err != nil {
-			return // Accept has answered
+			http.NotFound(w, r)
+			return
 		}
-		go client.ReadPump()
-		go client.WritePump()
-	}))
-	mux.HandleFunc("GET /{tenant}/events", withHub(func(w http.ResponseWriter, r *http.Request, hub *wskit.Hub) {
-		_ = wskit.AcceptSSE(w, r, hub) // an error means that the client left
-	}))
-	return mux
+		system.Root.Send(owner, &order{name, r.FormValue("text")})
+		w.WriteHeader(http.StatusAccepted)
+	})
+	mux.HandleFunc("GET /{customer}/online", func(w http.ResponseWriter, r *http.Request) {
+		name, err := customer(r)
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		hub, err := tenants.Hub(name)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, hub.SubscriberCount(), "here")
+	})
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, r *http.Request) {
+		reply := make(chan actors.Stats, 1)
+		system.Root.Send(hubs, &actors.TenantStats{Reply: reply})
+		select {
+		case s := <-reply:
+			fmt.Fprintf(w, "%d hubs, %d messages, %d deliveries\n", s.Hubs, s.Broadcasts, s.Deliveries)
+		case <-r.Context().Done():
+		}
+	})
+
+	// Pages of other sites must not post through a visitor's browser. The hubs refuse their WebSockets by themselves.
+	srv.Handler = http.NewCrossOriginProtection().Handler(mux)
+	// Not ready, the port closed, the hubs drained, handlers done; then the shop, whose child has ended.
+	err := tenants.Serve(ctx, srv)
+	return errors.Join(err, system.Root.StopFuture(owner).Wait())
+}
+
+// customer says which there are.
+func customer(r *http.Request) (string, error) {
+	switch name := r.PathValue("customer"); name {
+	case "acme", "globex":
+		return name, nil
+	default:
+		return "", errors.New("no such customer") // answered 404
+	}
 }
 
 func main() {
-	play := flag.Bool("demo", false, "run a short play and exit")
-	flag.Parse()
-	if *play {
-		demo()
-		return
-	}
 	log.SetFlags(log.Ltime)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-
-	names := []string{"acme", "globex"}
-	if err := serve(ctx, "127.0.0.1:8081", startTenants(func(line string) { log.Print(line) }, names...), names); err != nil {
+	srv := &http.Server{Addr: "127.0.0.1:8081", ReadHeaderTimeout: 5 * time.Second}
+	log.Printf("listening: try  curl -N 'http://%s/acme/live?user=ann'", srv.Addr)
+	if err := serve(ctx, srv, func(line string) { log.Print(line) }); err != nil {
 		log.Fatal(err)
 	}
-	log.Print("all tenants stopped, bye")
-}
-
-// serve serves the tenants until ctx ends and stops them. It does for many hubs what wskit.Serve does for one, in the same order.
-func serve(ctx context.Context, addr string, ts *tenants, names []string) error {
-	stopAll := func() {
-		for _, name := range names {
-			ts.stop(name)
-		}
-	}
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		stopAll()
-		return err
-	}
-	srv := &http.Server{Handler: ts.handler(), ReadHeaderTimeout: 5 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(listener) }()
-	log.Printf("listening: try  curl -N http://%s/acme/events", listener.Addr())
-
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for n := 1; ctx.Err() == nil && err == nil; n++ {
-		select {
-		case <-tick.C:
-			for _, name := range names {
-				ts.announce(name, fmt.Sprintf("%s tick %d", name, n))
-			}
-		case err = <-served:
-		case <-ctx.Done():
-		}
-	}
-
-	// The port first, so that who comes back finds another instance; then the hubs, which end the WebSockets and streams that
-	// Shutdown would not know of, or wait for; then the handlers.
-	_ = listener.Close()
-	if err == nil {
-		<-served // that its port is closed; Shutdown would report that again
-	}
-	stopAll()
-	limit, cancel := context.WithTimeout(context.Background(), wskit.DefaultHandlerTimeout)
-	defer cancel()
-	return errors.Join(err, srv.Shutdown(limit))
 }

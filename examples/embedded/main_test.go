@@ -1,71 +1,144 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/url"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
+// run has the program served until stop, which returns what serve did.
+func run(say func(string)) (addr string, stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	at, done := make(chan string, 1), make(chan error, 1)
+	srv := &http.Server{Addr: "127.0.0.1:0", BaseContext: func(l net.Listener) context.Context {
+		at <- l.Addr().String()
+		return context.Background()
+	}}
+	go func() { done <- serve(ctx, srv, say) }()
+	return <-at, func() error { cancel(); return <-done }
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func get(addr, path string) string {
+	resp := must(http.Get("http://" + addr + path))
+	defer resp.Body.Close()
+	return fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(must(io.ReadAll(resp.Body)))))
+}
+
 func Example() {
-	demo()
+	said := make(chan string, 64)
+	addr, stop := run(func(line string) { said <- line })
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	// await prints a line that the shop says, and skips those before it. Between customers there is no order.
+	await := func(line string) {
+		for {
+			select {
+			case got := <-said:
+				if got == line {
+					fmt.Println(line)
+					return
+				}
+			case <-ctx.Done():
+				panic("not said in time: " + line)
+			}
+		}
+	}
+	open := func(path string) *websocket.Conn {
+		conn, _, err := websocket.Dial(ctx, "ws://"+addr+path, nil)
+		return must(conn, err)
+	}
+	hears := func(who string, conn *websocket.Conn) {
+		_, text, err := conn.Read(ctx)
+		if err != nil {
+			fmt.Println(who, "is disconnected:", websocket.CloseStatus(err))
+			return
+		}
+		fmt.Printf("%s hears %q\n", who, text)
+	}
+
+	fmt.Println("# Two of one customer, over both transports, and one of another")
+	ann := open("/acme/live?user=ann")
+	await("acme: ann has come")
+	request := must(http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/acme/live?user=bob", nil))
+	stream := must(http.DefaultClient.Do(request)).Body
+	defer stream.Close()
+	await("acme: bob has come")
+	eve := open("/globex/live?user=eve")
+	await("globex: eve has come")
+	fmt.Println(get(addr, "/acme/online"))
+
+	fmt.Println("# Nobody else")
+	fmt.Println(get(addr, "/acme/live"))
+	fmt.Println(get(addr, "/initech/live?user=mallory"))
+
+	fmt.Println("# What one customer orders, the other does not hear")
+	_ = ann.Write(ctx, websocket.MessageText, []byte("3 anvils"))
+	hears("ann", ann)
+	for lines := bufio.NewScanner(stream); lines.Scan(); {
+		if text, is := strings.CutPrefix(lines.Text(), "data: "); is {
+			fmt.Printf("bob hears %q\n", text)
+			break
+		}
+	}
+	must(http.PostForm("http://"+addr+"/globex/orders", url.Values{"text": {"1 ray gun"}})).Body.Close()
+	hears("eve", eve) // the first thing that she ever hears
+	fmt.Println(get(addr, "/stats"))
+
+	fmt.Println("# The end")
+	_ = eve.Close(websocket.StatusNormalClosure, "")
+	await("globex: eve has left (peer left)")
+	ended := make(chan error)
+	go func() { ended <- stop() }()
+	hears("ann", ann)
+	fmt.Println("serve returns", <-ended)
+	await("all hubs have ended")
 	// Output:
-	// # A client for each tenant
-	// acme: client connected
-	// globex: client connected
-	// # What one tenant says, the other's client does not hear
-	// acme's client hears "for acme only"
-	// globex's client hears "for globex only"
-	// # The hub of acme crashes
-	// acme's client is disconnected: StatusGoingAway
-	// acme: hub ended, starting another
-	// globex's client hears "nothing happened here"
-	// acme: client connected
-	// acme's client hears "welcome back"
+	// # Two of one customer, over both transports, and one of another
+	// acme: ann has come
+	// acme: bob has come
+	// globex: eve has come
+	// 200 2 here
+	// # Nobody else
+	// 401 Unauthorized
+	// 404 Not Found
+	// # What one customer orders, the other does not hear
+	// ann hears "order 1: 3 anvils"
+	// bob hears "order 1: 3 anvils"
+	// eve hears "order 1: 1 ray gun"
+	// 200 2 hubs, 2 messages, 3 deliveries
 	// # The end
-	// globex: client left (peer left)
-	// acme's client is disconnected: StatusGoingAway
-	// acme: stopped, hub drained
-	// globex: stopped, hub drained
+	// globex: eve has left (peer left)
+	// ann is disconnected: StatusGoingAway
+	// serve returns <nil>
+	// all hubs have ended
 }
 
-func TestATenantThatPanicsComesBackWithAnotherHubAndStillStops(t *testing.T) {
-	ts := startTenants(func(string) {}, "acme")
-	before := ts.hub("acme").PID()
-	ts.system.Root.Send(ts.pids["acme"], (*announce)(nil))
-	after := ts.hub("acme").PID() // answered once the tenant runs again
-	if after.Equal(before) {
-		t.Error("the tenant did not restart")
-	}
-	stopped := make(chan struct{})
-	go func() { ts.stop("acme"); close(stopped) }()
-	select {
-	case <-stopped:
-	case <-time.After(10 * time.Second):
-		t.Error("the tenant does not stop")
-	}
-	if ts.hub("acme") != nil || ts.hub("nobody") != nil {
-		t.Error("a hub of a tenant that is not there")
-	}
-}
-
-func TestServeStopsTheTenantsWhetherOrNotItGetsItsPort(t *testing.T) {
+func TestServeEndsWithoutItsPort(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for addr, want := range map[string]error{taken.Addr().String(): syscall.EADDRINUSE, "127.0.0.1:0": nil} {
-		ctx, cancel := context.WithCancel(context.Background())
-		ts := startTenants(func(string) {}, "acme")
-		time.AfterFunc(10*time.Millisecond, cancel)
-		if err := serve(ctx, addr, ts, []string{"acme"}); !errors.Is(err, want) {
-			t.Errorf("%v, want %v", err, want)
-		}
-		if ts.hub("acme") != nil {
-			t.Error("the tenant has not stopped")
-		}
+	srv := &http.Server{Addr: taken.Addr().String()}
+	if err := serve(t.Context(), srv, func(string) {}); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Error(err)
 	}
 }

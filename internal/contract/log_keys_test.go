@@ -1,17 +1,46 @@
 package contract_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/wskit/wskit"
 	"github.com/wskit/wskit/actors"
 	"github.com/wskit/wskit/internal/redistest"
 	"github.com/wskit/wskit/internal/wstest"
 )
+
+// What several hubs share is none's: its lines name the Redis.
+func TestLinesOfASharedRedisLinkNameNoHub(t *testing.T) {
+	srv := redistest.Start(t)
+	client := srv.Client(t)
+	var log wstest.LogRecorder
+	for i := range 2 {
+		hub := wstest.Run(t, wskit.WithRedis(client, fmt.Sprint("hub", i)), wskit.WithLogger(log.Logger()))
+		if err := hub.BroadcastEventContext(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range wstest.Processes(actors.System()) {
+		if strings.HasPrefix(id, "redis-link") {
+			wstest.Crash(actor.NewPID(actors.System().Address(), id), "test")
+		}
+	}
+	lines := func() []wstest.LogRecord {
+		return slices.DeleteFunc(log.Find("wskit: crash"), func(r wstest.LogRecord) bool { return !strings.HasPrefix(r.Attrs["op"].(string), "redis-link") })
+	}
+	wstest.Eventually(t, "a crash of the link is logged", func() bool { return len(lines()) > 0 })
+	for _, r := range lines() {
+		if _, named := r.Attrs["hub"]; named || r.Attrs["redis"] != srv.Addr() {
+			t.Error(r.Attrs)
+		}
+	}
+}
 
 // The keys of a line are those that docs/logs.md lists, and each line of a hub that runs says whose it is.
 func TestTheKeysOfTheLogAreStable(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,6 +316,35 @@ func TestAProviderThatFailsPanicsOrBlocksHarmsNoHub(t *testing.T) {
 }
 
 // Hubs that come and go while metrics are collected: sums never fall, and nobody waits for anybody. Collecting holds the provider's lock.
+// A provider that was not ready for the first hub of a class exports it, and the others, from the next one on.
+func TestAProviderThatFailedIsCalledAgainForTheNextHub(t *testing.T) {
+	c := newCollector(t)
+	p := &moody{MeterProvider: c}
+	var errs troubles
+	first := wstest.Run(t, wskit.WithMeterProvider(p), wskit.WithLogger(nil), errs.option())
+	first.Count(t, 0)
+	errs.Expect(t, "MeterProvider")
+	if got := c.all(t); len(got) != 0 {
+		t.Error(got)
+	}
+	second := wstest.Run(t, wskit.WithMeterProvider(p))
+	second.Count(t, 0)
+	c.expect(t, "wskit.active_hubs", map[string]int64{"": 2})
+}
+
+// moody is a provider that fails the first time.
+type moody struct {
+	metric.MeterProvider
+	called atomic.Bool
+}
+
+func (m *moody) Meter(name string, opts ...metric.MeterOption) metric.Meter {
+	if !m.called.Swap(true) {
+		panic("test")
+	}
+	return m.MeterProvider.Meter(name, opts...)
+}
+
 func TestHubsComeAndGoWhileMetricsAreCollected(t *testing.T) {
 	wstest.Clean(t)
 	c := newCollector(t)

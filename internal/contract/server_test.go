@@ -37,18 +37,24 @@ type orderly struct {
 // serveHub has wskit.Serve serve the hub at /ws and /sse and a handler of the test's own at /other, and waits until it does.
 func serveHub(t testing.TB, kind wstest.Kind, hub *wskit.Hub, other http.HandlerFunc) *orderly {
 	t.Helper()
+	addr := make(chan net.Addr, 1)
+	return serveWith(t, kind, hubServer(hub, other, addr), addr, func(ctx context.Context, srv *http.Server) error {
+		if kind == wstest.TCP {
+			return wskit.Serve(ctx, srv, hub)
+		}
+		return wskit.ServeTLS(ctx, srv, hub, "", "")
+	})
+}
+
+func serveWith(t testing.TB, kind wstest.Kind, srv *http.Server, addr <-chan net.Addr, serve func(context.Context, *http.Server) error) *orderly {
+	t.Helper()
 	wstest.Clean(t)
 	ctx, stop := context.WithCancel(context.Background())
-	addr := make(chan net.Addr, 1)
-	o := &orderly{http: hubServer(hub, other, addr), stop: stop, result: make(chan error, 1)}
-	done := wstest.Begin(func() {
-		if kind == wstest.TCP {
-			o.result <- wskit.Serve(ctx, o.http, hub)
-			return
-		}
-		o.http.TLSConfig = &tls.Config{Certificates: certificates(t)}
-		o.result <- wskit.ServeTLS(ctx, o.http, hub, "", "")
-	})
+	o := &orderly{http: srv, stop: stop, result: make(chan error, 1)}
+	if kind != wstest.TCP {
+		srv.TLSConfig = &tls.Config{Certificates: certificates(t)}
+	}
+	done := wstest.Begin(func() { o.result <- serve(ctx, srv) })
 	t.Cleanup(func() { stop(); wstest.Receive(t, "Serve returns", done) })
 	o.Server = wstest.At(t, kind, wstest.Receive(t, "Serve serves", addr))
 	return o
@@ -64,7 +70,11 @@ func hubServer(hub *wskit.Hub, other http.HandlerFunc, addr chan<- net.Addr) *ht
 	})
 	mux.HandleFunc("/sse", func(w http.ResponseWriter, r *http.Request) { _ = wskit.AcceptSSE(w, r, hub) })
 	mux.HandleFunc("/other", other)
-	return &http.Server{Addr: "127.0.0.1:0", Handler: mux, BaseContext: func(l net.Listener) context.Context {
+	return anyPort(mux, addr)
+}
+
+func anyPort(handler http.Handler, addr chan<- net.Addr) *http.Server {
+	return &http.Server{Addr: "127.0.0.1:0", Handler: handler, BaseContext: func(l net.Listener) context.Context {
 		addr <- l.Addr()
 		return context.Background()
 	}}
