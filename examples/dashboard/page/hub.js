@@ -80,7 +80,7 @@ export class Hub {
       row.known = a.restarts;
       const healed = now - row.healed < 4000;
       row.root.classList.toggle("healed", healed);
-      row.role.textContent = healed ? "started again" : row.does;
+      row.role.textContent = healed ? "restarted" : row.does;
     });
     byId("more").hidden = !more && !failed;
     byId("more").textContent = failed ?? `and ${more} more connections`;
