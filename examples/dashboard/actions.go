@@ -26,12 +26,12 @@ type action struct {
 	do     func(d *dashboard, r *room, hub *wskit.Hub, req *http.Request) (any, error)
 }
 
-// actions are all of them. Of crashes there are at most nine within 10 s: an actor's tenth is forgiven, and one more would end the hub.
+// actions are all of them. Of crashes there are at most ten within 10 s: as many of one actor are forgiven, and one more would end the hub.
 var actions = map[string]action{
 	"send":  {100 * time.Millisecond, 20, (*dashboard).send},
 	"beat":  {2 * time.Millisecond, 500, (*dashboard).beat},
 	"burst": {3 * time.Second, 2, (*dashboard).burst},
-	"crash": {1500 * time.Millisecond, 3, (*dashboard).crash},
+	"crash": {2 * time.Second, 5, (*dashboard).crash},
 	"slow":  {time.Second, 8, (*dashboard).slow},
 	"cut":   {5 * time.Second, 1, (*dashboard).cut},
 }

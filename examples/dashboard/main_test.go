@@ -376,10 +376,12 @@ func TestActorsThatAreMadeToCrashAreStartedAgainAndTheHubToo(t *testing.T) {
 			}
 		}
 	}
+	for range 2 {
+		in.post(t, http.StatusNotFound, "/t/acme/crash?actor=nobody", "")
+	}
 	in.post(t, http.StatusTooManyRequests, "/t/acme/crash?actor=registry", "")
 
 	conn := in.webSocket(t, "globex")
-	in.post(t, http.StatusNotFound, "/t/globex/crash?actor=nobody", "")
 	in.post(t, http.StatusNoContent, "/t/globex/crash?actor=ws-1", "")
 	if err := conn.ended(t); websocket.CloseStatus(err) != websocket.StatusInternalError {
 		t.Errorf("a connection whose actor crashed ended with %v, want 1011", err)
