@@ -131,7 +131,7 @@ func newStream(t *testing.T, read func() ([]byte, error)) *stream {
 	return s
 }
 
-// webSocket connects a client of the tenant's, which is the page me, and waits for it to be counted.
+// webSocket connects a client of the tenant's, which is the page me, and waits for its actor.
 func (in *instance) webSocket(t *testing.T, tenant string) *stream {
 	t.Helper()
 	conn, _, err := websocket.Dial(t.Context(), in.URL+"/t/"+tenant+"/ws?page="+me, nil)
@@ -140,7 +140,7 @@ func (in *instance) webSocket(t *testing.T, tenant string) *stream {
 	}
 	conn.SetReadLimit(64 << 10)
 	t.Cleanup(func() { conn.CloseNow() })
-	in.await(t, tenant, "a WebSocket", func(s told) bool { return s.Stats.Subscribers["websocket"] > 0 })
+	in.await(t, tenant, "a WebSocket", func(s told) bool { return s.has("ws-") })
 	return newStream(t, func() ([]byte, error) {
 		_, data, err := conn.Read(context.Background())
 		return data, err
@@ -153,7 +153,7 @@ func (in *instance) eventStream(t *testing.T, tenant string) *stream {
 	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
 		t.Fatalf("Content-Type of /events is %q", got)
 	}
-	in.await(t, tenant, "a stream", func(s told) bool { return s.Stats.Subscribers["sse"] > 0 })
+	in.await(t, tenant, "a stream", func(s told) bool { return s.has("sse-") })
 	lines := bufio.NewReader(resp.Body)
 	return newStream(t, func() ([]byte, error) {
 		for {
@@ -184,6 +184,16 @@ type told struct {
 func (s told) happened(what string) bool {
 	for _, h := range s.Happened {
 		if strings.Contains(h.What, what) {
+			return true
+		}
+	}
+	return false
+}
+
+// has reports whether there is an actor whose name begins so.
+func (s told) has(prefix string) bool {
+	for _, a := range s.Actors {
+		if strings.HasPrefix(a.Name, prefix) {
 			return true
 		}
 	}
