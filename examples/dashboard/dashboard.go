@@ -170,7 +170,7 @@ func (d *dashboard) handler() http.Handler {
 func tenantOf(r *http.Request) (string, error) {
 	name := r.PathValue("tenant")
 	if !tenantNames.MatchString(name) {
-		return "", errors.New("A tenant's name is 1 to 32 of a-z, 0-9 and -, and begins with none of these.")
+		return "", errors.New("the name of a tenant is 1 to 32 of a-z, 0-9 and -, and does not begin with -")
 	}
 	return name, nil
 }

@@ -417,9 +417,9 @@ func TestActionsHaveTheirLimitsAndCrashesStayWithinTheBudget(t *testing.T) {
 					t.Errorf("%s: the call %d of %d at once is allowed: %v", name, n+1, a.atOnce, got)
 				}
 			}
-			time.Sleep(a.every - 1)
+			time.Sleep(a.every - time.Nanosecond)
 			early := r.allow(name, a.every, a.atOnce)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			if due := r.allow(name, a.every, a.atOnce); early || !due {
 				t.Errorf("%s: allowed before its time: %v, at its time: %v", name, early, due)
 			}
