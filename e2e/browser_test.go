@@ -253,12 +253,21 @@ type view struct {
 	Box       string `json:"box"`
 	Sendable  bool   `json:"sendable"`
 	Problem   string `json:"problem"`
+	Tenant    string `json:"tenant"`
+	Outcome   string `json:"outcome"`
+
+	Happened []string       `json:"happened"` // newest first
+	Restarts map[string]int `json:"restarts"` // by actor: all that are shown
+	Numbers  map[string]int `json:"numbers"`  // by id
 }
 
 type panel struct {
 	State    string    `json:"state"`
 	Messages []message `json:"messages"`
 	Notices  []string  `json:"notices"`
+	Bursts   []string  `json:"bursts"`
+	Beats    int       `json:"beats"`
+	Missing  string    `json:"missing"`
 }
 
 type message struct {
@@ -282,23 +291,30 @@ func (p panel) texts() []string {
 func (tab *tab) view(t *testing.T) view {
 	t.Helper()
 	return evaluate[view](t, tab, `(() => {
-		const text = (selector) => document.querySelector(selector).textContent;
+		const text = (selector) => document.querySelector(selector)?.textContent ?? ""; // of a page that is loading there may be none
 		const panel = (kind) => ({
-			state: document.querySelector(kind + " .state").dataset.state,
+			state: document.querySelector(kind + " .state")?.dataset.state ?? "",
 			messages: [...document.querySelectorAll(kind + " .message")].map((li) => ({
 				text: li.querySelector("p").textContent,
 				from: li.querySelector(".from")?.textContent ?? "",
 				elements: li.querySelector("p").childElementCount,
 			})),
 			notices: [...document.querySelectorAll(kind + " .notice")].map((li) => li.textContent),
+			bursts: [...document.querySelectorAll(kind + " .burst")].map((li) => li.textContent.replace(/, in \d.*/, "")),
+			beats: number(text(".timing " + kind + " .beats")),
+			missing: text(".timing " + kind + " .missing"),
 		});
+		const number = (text) => Number(text.replaceAll(",", "")) || 0;
 		return {
 			title: document.title,
 			connected: text("#connected"), redis: text("#redis"), instance: text("#instance"),
 			ws: panel(".ws"), sse: panel(".sse"),
-			box: document.querySelector("#text").value,
-			sendable: !document.querySelector("#send").disabled,
-			problem: text("#problem"),
+			box: document.querySelector("#text")?.value ?? "",
+			sendable: document.querySelector("#send")?.disabled === false,
+			problem: text("#problem"), tenant: text("#tenant"), outcome: text("#outcome"),
+			happened: [...document.querySelectorAll("#happened li")].map((li) => li.lastChild.textContent),
+			restarts: Object.fromEntries([...document.querySelectorAll("#actors tr")].map((tr) => [tr.dataset.actor, number(tr.querySelector(".restarts").textContent)])),
+			numbers: Object.fromEntries(["deepest", "newest", "oldest", "cutoff"].map((id) => [id, number(text("#" + id))])),
 		};
 	})()`)
 }
@@ -326,18 +342,18 @@ func (tab *tab) awaitLive(t *testing.T, connected int, redis string) view {
 
 // layout is where a page has what, in CSS pixels.
 type layout struct {
-	Width        float64  `json:"width"`
-	Height       float64  `json:"height"`
-	Zoom         float64  `json:"zoom"`
-	ScrollWidth  float64  `json:"scrollWidth"`
-	ScrollHeight float64  `json:"scrollHeight"`
-	Outside      []string `json:"outside"` // what reaches beyond the sides
-	Panels       []place  `json:"panels"`
-	Box          place    `json:"box"`
-	Button       place    `json:"button"`
-	Dark         bool     `json:"dark"`
-	Ink          string   `json:"ink"`
-	Paper        string   `json:"paper"`
+	Width       float64  `json:"width"`
+	Height      float64  `json:"height"`
+	Zoom        float64  `json:"zoom"`
+	ScrollWidth float64  `json:"scrollWidth"`
+	Outside     []string `json:"outside"` // what reaches beyond the sides
+	Low         []string `json:"low"`     // buttons and the like that are too low for a finger
+	Panels      []place  `json:"panels"`
+	Box         place    `json:"box"`
+	Button      place    `json:"button"`
+	Dark        bool     `json:"dark"`
+	Ink         string   `json:"ink"`
+	Paper       string   `json:"paper"`
 }
 
 type place struct {
@@ -364,12 +380,12 @@ func (tab *tab) layout(t *testing.T) layout {
 		};
 		const outside = [...document.body.querySelectorAll("*")].filter((e) => {
 			const { left, right } = e.getBoundingClientRect();
-			return left < 0 || right > innerWidth || (e.matches("textarea, .scroll, .panel, main") && e.scrollWidth > e.clientWidth);
+			return left < 0 || right > innerWidth || (e.matches("textarea, .scroll, .rows, .card, main") && e.scrollWidth > e.clientWidth);
 		});
 		return {
 			width: innerWidth, height: innerHeight, zoom: visualViewport.scale,
 			scrollWidth: Math.max(document.documentElement.scrollWidth, document.body.scrollWidth),
-			scrollHeight: document.documentElement.scrollHeight,
+			low: [...document.querySelectorAll("button, input, select")].filter((e) => e.offsetHeight && e.offsetHeight < 44).map((e) => e.textContent || e.id),
 			outside: outside.map((e) => e.tagName + "." + (e.getAttribute("class") ?? e.id)),
 			panels: [...document.querySelectorAll(".panel")].map(place),
 			box: place(document.querySelector("#text")),

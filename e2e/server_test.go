@@ -23,7 +23,7 @@ import (
 const (
 	patience    = 30 * time.Second // with one step; a busy machine may need a few
 	gracePeriod = 20 * time.Second // to clean up in before `go test` gives up
-	channel     = "wskit-dashboard"
+	channel     = "wskit-dashboard:lobby"
 )
 
 // eventually tries check until it has no objection, or patience ends.

@@ -1,72 +1,100 @@
-// The page: two panels that show the same messages, one per transport, and a box to send one.
+// The page of one tenant: two panels that show the same messages, one per transport; latency, numbers and actors of its hub, with buttons to
+// break what they show; and a box to send a message.
 
+import { Beats } from "./beats.js";
+import { Hub } from "./hub.js";
 import { Panel } from "./panel.js";
 import { openEventSource, openWebSocket } from "./transports.js";
 
-const longestSilence = 8_000; // milliseconds; the server says something every second
+const longestSilence = 8_000; // milliseconds; a beat comes every fifth of a second
 const longestText = 4096; // bytes, as at the server
 const byId = (id) => document.getElementById(id);
+
+const tenant = location.pathname.split("/")[2];
+const base = `/t/${tenant}`;
+// The name of this page, which both its connections have in common, and nobody else knows.
+const page = [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, "0")).join("");
+byId("tenant").textContent = tenant;
+document.title = `${tenant} · wskit dashboard`;
+
+// post asks for an action; its answer is {ok, problem, failed, said}. failed: the server was not reached.
+async function post(action, query = {}, body = undefined) {
+  try {
+    const response = await fetch(`${base}/${action}?${new URLSearchParams({ page, ...query })}`, {
+      method: "POST",
+      body,
+      signal: AbortSignal.timeout(25_000),
+    });
+    if (!response.ok) {
+      return { problem: (await response.text()).trim() || response.statusText };
+    }
+    return { ok: true, said: response.status === 204 ? null : await response.json() };
+  } catch (error) {
+    return { failed: true, problem: error.name === "TimeoutError" ? "no answer in time." : "the server cannot be reached." };
+  }
+}
 
 // Receiving
 
 const transports = [
   {
-    name: "WebSocket", kind: "ws", path: "/ws", open: openWebSocket, spoken: true,
+    name: "WebSocket", kind: "ws", path: `${base}/ws`, open: openWebSocket, spoken: true,
     advice: "Open this page in a second tab and send something: it arrives in both, over both transports.",
     terminal: "A terminal can send as well:",
-    command: `curl -d hello ${location.origin}/send`,
+    command: `curl -d hello ${location.origin}${base}/send`,
   },
   {
-    name: "Server-Sent Events", kind: "sse", path: "/events", open: openEventSource, spoken: false,
+    name: "Server-Sent Events", kind: "sse", path: `${base}/events`, open: openEventSource, spoken: false,
     advice: "The same messages arrive here, over plain HTTP.",
     terminal: "A terminal can follow this stream as well:",
-    command: `curl -N ${location.origin}/events`,
+    command: `curl -N ${location.origin}${base}/events`,
   },
 ];
 
-let instance = ""; // the name of the one this page is connected to
-
 const panels = transports.map((transport) => new Panel(transport));
-byId("panels").append(...panels.map((panel) => panel.root));
+byId("main").append(...panels.map((panel) => panel.root));
+
+const hub = new Hub(crash, (label) => beats.mark(label));
+const beats = new Beats(
+  transports.map(({ kind }) => kind),
+  transports.map(({ kind }) => document.querySelector(`.timing tr.${kind}`)),
+  byId("plot"),
+  async (n) => panels.some((p) => p.state === "live") && (await post("beat", { n })).ok,
+);
 
 panels.forEach((panel, i) => {
-  panel.reconnect = transports[i].open(transports[i].path, {
+  const { kind, path, open } = transports[i];
+  panel.reconnect = open(`${path}?page=${page}`, {
     state: (state, why) => {
       panel.setState(state, why);
-      if (state === "live" && unreachable) {
-        update(); // the link is back, and what was not sent still in the box
-      }
-      if (panels.every((p) => p.state !== "live")) {
-        tellFacts({});
+      if (state === "live") {
+        linkIsBack();
       }
     },
-    data: (text) => receive(panel, text),
+    data: (data, size) => receive(panel, kind, data, size),
+    reset: (why) => {
+      panel.reset(why);
+      beats.reset(kind);
+    },
   });
 });
 
-function receive(panel, data) {
+function receive(panel, kind, event, size) {
   panel.alive();
-  const event = parse(data);
-  if (event?.type !== "stats") {
-    panel.count(data);
+  if (event?.type === "beat") {
+    beats.arrived(kind, Number(event.payload));
+    return;
   }
-  if (event?.type === "stats") {
-    tellFacts(event.payload ?? {});
-  } else if (event?.type === "message") {
+  panel.count(size);
+  if (event?.type === "message") {
     const { text, from, at } = event.payload ?? {};
     // Where it was sent is worth saying only if that is not where this page is connected.
-    panel.show({ text: String(text), from: from === instance ? "" : String(from ?? ""), at: date(at) });
+    panel.show({ text: String(text), from: from === hub.instance ? "" : String(from ?? ""), at: date(at) });
+  } else if (event?.type === "burst") {
+    panel.burst(event.payload);
   } else {
     // Whoever shares the Redis channel may publish what he likes; it is shown as it came.
-    panel.show({ text: data, at: new Date() });
-  }
-}
-
-function parse(data) {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return undefined;
+    panel.show({ text: typeof event === "string" ? event : JSON.stringify(event), at: new Date() });
   }
 }
 
@@ -75,18 +103,11 @@ function date(at) {
   return Number.isNaN(d.getTime()) ? new Date() : d;
 }
 
-function tellFacts(facts) {
-  const { connected = "–", redis = "–" } = facts;
-  instance = facts.instance ?? "–";
-  byId("connected").textContent = connected;
-  byId("instance").textContent = byId("instance").title = instance;
-  byId("redis").textContent = byId("redis").dataset.redis = redis;
-}
-
 setInterval(() => {
+  beats.tick();
   for (const panel of panels) {
     panel.tick();
-    if (panel.silentFor > longestSilence) {
+    if (panel.silentFor > longestSilence && !document.hidden) {
       panel.reconnect(); // a link that broke without a word, or a computer that slept
     }
   }
@@ -97,6 +118,87 @@ setInterval(() => {
 }, 1000);
 
 addEventListener("online", () => panels.filter((p) => p.state !== "live").forEach((p) => p.reconnect()));
+// Timers of a hidden tab hardly run, and with them the beats.
+addEventListener("visibilitychange", () => panels.forEach((p) => p.alive()));
+
+// The state of the hub
+
+let asked = 0;
+
+// ask has the server tell how things stand, and again after a while.
+async function ask() {
+  const current = ++asked;
+  let state = null;
+  try {
+    const response = await fetch(`${base}/state?page=${page}`, { signal: AbortSignal.timeout(5_000) });
+    state = response.ok ? await response.json() : null;
+  } catch {
+    // The panels say it.
+  }
+  if (current !== asked) {
+    return; // it was asked for anew meanwhile
+  }
+  hub.tell(state);
+  byId("slow").textContent = state?.slow ? "Stop" : "Start";
+  byId("slow").dataset.runs = state?.slow ?? "";
+  byId("policy").disabled = Boolean(state?.slow);
+  if (state?.slow) {
+    byId("policy").value = state.slow;
+  }
+  setTimeout(() => current === asked && ask(), state?.redis === "unreachable" || state?.failed ? 300 : 1000);
+}
+ask();
+
+// Breaking things
+
+let outcomeIsOver = 0;
+let outcomeFailed = false; // since the server was not reached
+
+// say tells what came of a button, for a while; that the server was not reached, until it is.
+function say(text, { bad = false, failed = false } = {}) {
+  clearTimeout(outcomeIsOver);
+  byId("outcome").textContent = text;
+  byId("outcome").classList.toggle("bad", bad);
+  outcomeFailed = failed;
+  if (text && !failed) {
+    outcomeIsOver = setTimeout(say, 8_000, "");
+  }
+}
+
+// press does what a button says, and tells what came of it.
+async function press(button, what, done) {
+  if (button) {
+    button.disabled = true;
+  }
+  const answer = await what();
+  if (button) {
+    button.disabled = false;
+  }
+  if (answer.ok) {
+    say(done(answer.said));
+  } else {
+    say(`Not done: ${answer.problem}`, { bad: true, failed: answer.failed });
+  }
+  ask();
+}
+
+function crash(name) {
+  press(null, () => post("crash", { actor: name }), () => `${name === "hub" ? "The hub" : name} was made to crash.`);
+}
+
+byId("burst").addEventListener("click", () => press(
+  byId("burst"), () => post("burst"), ({ sent, ms }) => `${sent.toLocaleString("en")} sent in ${ms} ms.`,
+));
+byId("slow").addEventListener("click", () => {
+  const policy = byId("slow").dataset.runs ? "" : byId("policy").value;
+  press(byId("slow"), () => post("slow", { policy }), () => policy ? "It takes 128 bytes a second; 16 messages may wait for it." : "The slow client is gone.");
+});
+byId("cut").addEventListener("click", () => press(byId("cut"), () => post("cut"), () => "All connections to Redis were cut."));
+
+byId("tenants").addEventListener("submit", (event) => {
+  event.preventDefault();
+  location.assign(`/t/${byId("other").value}`);
+});
 
 // Sending
 
@@ -104,12 +206,22 @@ const form = byId("composer");
 const box = byId("text");
 const button = byId("send");
 // As in style.css: where there is a touch screen there is no word about keys.
-const touch = matchMedia("(any-pointer: coarse)");
+const touch = matchMedia("(hover: none) and (pointer: coarse)");
 const describe = () => box.setAttribute("aria-describedby", touch.matches ? "problem" : "hint problem");
 touch.addEventListener("change", describe);
 describe();
 let sending = false;
 let unreachable = false; // is the problem that is shown
+
+// linkIsBack takes away what was said about a server that could not be reached. What was not sent is still in the box.
+function linkIsBack() {
+  if (unreachable) {
+    update();
+  }
+  if (outcomeFailed) {
+    say("");
+  }
+}
 
 function update(problem = "") {
   unreachable = false;
@@ -127,27 +239,13 @@ function update(problem = "") {
 async function send() {
   sending = true;
   update();
-  let problem = "";
-  let failed = false;
-  try {
-    const response = await fetch("/send", {
-      method: "POST",
-      headers: { "Content-Type": "text/plain; charset=utf-8" },
-      body: box.value.trim(),
-      signal: AbortSignal.timeout(10_000),
-    });
-    if (response.ok) {
-      box.value = "";
-    } else {
-      problem = `Not sent: ${(await response.text()).trim() || response.statusText}`;
-    }
-  } catch (error) {
-    failed = true;
-    problem = error.name === "TimeoutError" ? "Not sent: no answer in time." : "Not sent: the server cannot be reached.";
+  const answer = await post("send", {}, box.value.trim());
+  if (answer.ok) {
+    box.value = "";
   }
   sending = false;
-  update(problem);
-  unreachable = failed;
+  update(answer.ok ? "" : `Not sent: ${answer.problem}`);
+  unreachable = Boolean(answer.failed);
 }
 
 form.addEventListener("submit", (event) => {

@@ -1,7 +1,7 @@
 // A small chart of the last minute, one point per second. It is drawn once a second and not animated.
 
 const svg = "http://www.w3.org/2000/svg";
-export const span = 60; // points
+const span = 60; // points
 const width = span - 1;
 const height = 100;
 
@@ -40,7 +40,8 @@ function niceCeiling(max) {
   return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= wanted);
 }
 
-function element(parent, name, attributes) {
+// element adds one of SVG to parent.
+export function element(parent, name, attributes) {
   const e = document.createElementNS(svg, name);
   for (const [key, value] of Object.entries(attributes)) {
     e.setAttribute(key, value);

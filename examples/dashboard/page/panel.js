@@ -4,7 +4,6 @@ import { Chart } from "./chart.js";
 
 const kept = 200; // messages in a list
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const encoder = new TextEncoder();
 const words = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting" };
 
 export class Panel {
@@ -27,6 +26,7 @@ export class Panel {
     this.scroll.setAttribute("aria-label", `Messages over ${name}`);
     // The same messages come over both transports; a screen reader says them once.
     this.scroll.setAttribute("aria-live", spoken ? "polite" : "off");
+    this.scroll.setAttribute("aria-relevant", "additions");
 
     this.rates = ["Messages", "Bytes"].map((unit, i) => {
       const part = root.querySelectorAll(".rate")[i];
@@ -54,6 +54,7 @@ export class Panel {
     new ResizeObserver(() => this.pinned && this.list.childElementCount > 0 && this.toNewest()).observe(this.scroll);
 
     this.waiting = []; // to be shown with the next frame
+    this.bursts = new Map(); // by id
     this.state = "connecting";
     this.lostAt = 0;
     this.heardAt = performance.now();
@@ -71,12 +72,18 @@ export class Panel {
     } else if (state === "live") {
       this.heardAt = now;
       if (this.lostAt) {
-        this.show({ notice: `Back after ${seconds(now - this.lostAt)}; what was sent meanwhile is not here` });
+        this.show({ notice: `Back after ${seconds(now - this.lostAt)}` });
       }
     }
     this.state = state;
     this.stateLine.dataset.state = state;
     this.stateLine.textContent = words[state];
+  }
+
+  // reset is for what was missed and does not come.
+  reset(why) {
+    const words = { epoch: "the hub had to be made anew", expired: "it was too long ago", too_many: "it was too much" };
+    this.show({ notice: `What was sent meanwhile is not here: ${words[why] ?? why}` });
   }
 
   // alive notes that something arrived, whatever it was.
@@ -85,9 +92,31 @@ export class Panel {
   }
 
   // count notes a message. What the server says of itself, once a second, is none.
-  count(text) {
+  count(bytes) {
     this.rates[0].count++;
-    this.rates[1].count += encoder.encode(text).length;
+    this.rates[1].count += bytes;
+  }
+
+  // burst shows one of many messages that were sent together: they share a row, which says how many have come, and whether one is missing.
+  burst({ id, n, of }) {
+    let b = this.bursts.get(id);
+    if (!b) {
+      b = { of, next: n, got: 0, holes: 0, since: performance.now(), row: document.createElement("li") };
+      b.row.className = "burst";
+      this.bursts.set(id, b);
+      if (this.bursts.size > 8) {
+        this.bursts.delete(this.bursts.keys().next().value);
+      }
+      this.show({ burst: b });
+    }
+    b.got++;
+    b.holes += Math.abs(n - b.next);
+    b.next = n + 1;
+    b.took = performance.now() - b.since;
+    b.drawn ||= requestAnimationFrame(() => {
+      b.drawn = 0;
+      b.row.textContent = `${b.got.toLocaleString("en")} of ${of.toLocaleString("en")}, ${b.holes ? `${b.holes} missing` : "in order"}, in ${seconds(b.took)}`;
+    });
   }
 
   // silentFor is for how long a live connection has brought nothing, in milliseconds.
@@ -95,7 +124,7 @@ export class Panel {
     return this.state === "live" ? performance.now() - this.heardAt : 0;
   }
 
-  // show adds {text, from, at} or {notice} to the list, together with all that comes before the next frame. A hidden tab has
+  // show adds {text, from, at}, {notice} or {burst} to the list, together with all that comes before the next frame. A hidden tab has
   // no frames: what waits is bounded as the list is.
   show(entry) {
     this.waiting.push(entry);
@@ -139,6 +168,9 @@ export class Panel {
 
 // row is one entry of the list. What others wrote becomes text and nothing else.
 function row(entry) {
+  if (entry.burst) {
+    return entry.burst.row;
+  }
   const li = document.createElement("li");
   if (entry.notice) {
     li.className = "notice";

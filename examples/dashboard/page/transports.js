@@ -1,30 +1,50 @@
-// The two ways to receive. Each keeps itself connected until the page is left, and reports through `on`:
+// The two ways to receive. Each keeps itself connected until the page is left, comes back with the position of the last message that it
+// had, so that what was sent meanwhile is not missed, and reports through `on`:
 //
 //   on.state(state, why)   "connecting", "live" or "reconnecting"; why is set when a connection was lost
-//   on.data(text)          one message, as text
+//   on.data(data, size)    one message: a value, or a text that is no JSON; and its bytes
+//   on.reset(why)          messages were missed, and will not come
 //
 // Both return a function that gives the current connection up and tries a new one at once.
 
 const firstWait = 500; // milliseconds; doubled with each failure
 const longestWait = 8_000;
+const size = (text) => new TextEncoder().encode(text).length;
 
 export function openWebSocket(path, on) {
+  let last = "";
   return keepConnected(on, (opened, data, lost) => {
-    const url = new URL(path, location.href);
+    const url = at(path, last);
     url.protocol = url.protocol.replace("http", "ws");
-    const socket = new WebSocket(url);
+    const socket = new WebSocket(url, ["wskit.v1"]);
     socket.onopen = opened;
-    socket.onmessage = (event) => data(event.data);
+    socket.onmessage = (event) => {
+      const envelope = JSON.parse(event.data); // see docs/wskit.v1.md
+      last = envelope.id ?? last;
+      if (envelope.reset) {
+        on.reset(envelope.reset);
+      } else if ("data" in envelope || "text" in envelope) {
+        data(envelope.data ?? envelope.text, size(event.data));
+      }
+    };
     socket.onclose = (event) => lost(event.reason || (event.code === 1006 ? "" : `code ${event.code}`));
     return () => socket.close();
   });
 }
 
 export function openEventSource(path, on) {
+  let last = "";
   return keepConnected(on, (opened, data, lost, retrying) => {
-    const source = new EventSource(path);
+    const source = new EventSource(at(path, last));
     source.onopen = opened;
-    source.onmessage = (event) => data(event.data);
+    source.onmessage = (event) => {
+      last = event.lastEventId;
+      data(parse(event.data), size(event.data));
+    };
+    source.addEventListener("wskit.reset", (event) => {
+      last = event.lastEventId;
+      on.reset(event.data);
+    });
     source.onerror = () => {
       // An EventSource comes back by itself after a break, but gives up for good when it gets an answer that is no stream.
       if (source.readyState === EventSource.CLOSED) {
@@ -35,6 +55,22 @@ export function openEventSource(path, on) {
     };
     return () => source.close();
   });
+}
+
+function at(path, last) {
+  const url = new URL(path, location.href);
+  if (last) {
+    url.searchParams.set("last_event_id", last);
+  }
+  return url;
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 // keepConnected calls connect, and again with growing waits when the connection is lost.
@@ -66,6 +102,14 @@ function keepConnected(on, connect) {
       ifCurrent(() => on.state("reconnecting", "")),
     );
   }
+
+  // Browsers may keep a page that was left, connections and all, in case one goes back to it.
+  addEventListener("pagehide", () => {
+    attempt++;
+    clearTimeout(timer);
+    close();
+  });
+  addEventListener("pageshow", (event) => event.persisted && start());
 
   on.state("connecting");
   start();
