@@ -184,7 +184,7 @@ type state struct {
 	Stats    wskit.Stats  `json:"stats"`
 	Actors   []actorState `json:"actors"`
 	More     int          `json:"more"`            // connections that are not among Actors
-	Redis    string       `json:"redis"`           // "off", "on" or "unreachable"
+	Redis    string       `json:"redis"`           // "off", "joining", "on" or "unreachable"
 	Delay    float64      `json:"delay,omitempty"` // milliseconds from publishing a message to its coming back through Redis
 	Others   []string     `json:"others"`          // instances that were heard through Redis within the last seconds
 	Slow     string       `json:"slow,omitempty"`  // the policy of the client that is slow on purpose
@@ -217,7 +217,7 @@ func (d *dashboard) tell(w http.ResponseWriter, r *http.Request) {
 	}
 	if d.redis != nil {
 		if s.Redis = "on"; s.Stats.RedisUp == 0 {
-			s.Redis = "unreachable"
+			s.Redis = d.room(tenant).withoutRedis()
 		}
 		s.Others, s.Delay = d.neighbours.known()
 	}

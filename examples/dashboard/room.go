@@ -22,6 +22,7 @@ type room struct {
 	happened []happening
 	number   int
 	slow     *slowClient // nil: there is none
+	joined   bool        // Redis was there, or was missed
 }
 
 // happening is a line for people.
@@ -69,11 +70,24 @@ func (r *room) failed(op string, err error) {
 }
 
 func (r *room) redisChanged(up bool) {
+	r.mu.Lock()
+	r.joined = true
+	r.mu.Unlock()
 	if up {
 		r.note("", "Redis is there, instances are one")
 	} else {
 		r.note("Redis", "Redis is lost, working locally until it is back")
 	}
+}
+
+// withoutRedis is what a hub is that Redis does not join with others at the moment.
+func (r *room) withoutRedis() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.joined {
+		return "joining"
+	}
+	return "unreachable"
 }
 
 // disconnected tells of those who did not leave by themselves.

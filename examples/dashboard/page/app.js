@@ -145,7 +145,7 @@ async function ask() {
   if (state?.slow) {
     byId("policy").value = state.slow;
   }
-  setTimeout(() => current === asked && ask(), state?.redis === "unreachable" || state?.failed ? 300 : 1000);
+  setTimeout(() => current === asked && ask(), ["joining", "unreachable"].includes(state?.redis) || state?.failed ? 300 : 1000);
 }
 ask();
 
