@@ -100,7 +100,7 @@ type Subscriber interface {
 // Hub broadcasts to its subscribers. Its actors are spawned by its first use and gone when Run has returned, or, of a hub that
 // was never run, when nobody refers to it any more.
 type Hub struct {
-	cfg       hubactor.Config
+	cfg       *hubactor.Config   // nil: the actors were made by others, or, of a tenant, have it
 	system    *actor.ActorSystem // nil: the shared one
 	name      string
 	onMessage func(*Client, []byte)
@@ -123,7 +123,7 @@ type Hub struct {
 
 // NewHub makes a hub. Until Run is called its operations queue up to their buffers. A nil option is skipped.
 func NewHub(opts ...HubOption) *Hub {
-	h := &Hub{cfg: hubactor.Config{Shut: true}}
+	h := &Hub{cfg: &hubactor.Config{Shut: true}}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(h)
@@ -368,12 +368,15 @@ func (h *Hub) up() *actors.Link {
 
 func (h *Hub) spawn() *actor.PID {
 	name := h.name
+	if h.cfg == nil { // a zero Hub
+		h.cfg = new(hubactor.Config)
+	}
 	for {
 		number := strconv.FormatUint(hubNumber.Add(1), 10)
 		if name == "" {
 			name = "wskit-" + number
 		}
-		pid, err := h.system.Root.SpawnNamed(hubactor.Props(h.cfg), name)
+		pid, err := h.system.Root.SpawnNamed(hubactor.Props(*h.cfg), name)
 		if err == nil {
 			return pid
 		}
@@ -438,10 +441,11 @@ func (h *Hub) closeLate(sub Subscriber) {
 // warn logs a call that was ignored.
 func (h *Hub) warn(text string, attrs ...any) {
 	log := defaultLog
-	if h != nil && h.cfg.Logger != nil {
-		log = h.cfg.Logger
+	if h != nil && h.attached == nil {
 		if l := h.link.Load(); l != nil {
 			log = l.Log // which says of which hub
+		} else if h.cfg != nil {
+			log = h.cfg.Logger
 		}
 	}
 	log.Warn("wskit: "+text, attrs...)

@@ -104,7 +104,7 @@ func (a Audience) History(ctx context.Context, n int) ([]Recorded, error) {
 	if err := cmp.Or(checkContext(ctx), a.check()); err != nil {
 		return nil, err
 	}
-	if a.hub.cfg.History == nil && a.hub.up().History == nil {
+	if a.hub.up().History == nil {
 		return nil, ErrNoHistory
 	}
 	hub, err := a.hub.holdContext(ctx)

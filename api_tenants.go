@@ -78,9 +78,7 @@ func WithTenantsRedis(client *redis.Client, prefix string) TenantsOption {
 // WithTenantsLogger sets where the tenants log what is not a hub's; see WithLogger.
 func WithTenantsLogger(log *slog.Logger) TenantsOption {
 	return func(t *Tenants) {
-		h := &Hub{}
-		WithLogger(log)(h)
-		t.cfg.Logger = h.cfg.Logger
+		t.cfg.Logger = NewHub(WithLogger(log)).cfg.Logger
 	}
 }
 
@@ -109,8 +107,9 @@ func NewTenants(configure func(name string) []HubOption, opts ...TenantsOption) 
 		h.tenant = t.tenant(name)
 		h.start.Do(func() {}) // it has been
 		h.running.Store(true)
-		h.cfg.Tag = h
-		return h.cfg
+		cfg := *h.cfg
+		h.cfg, cfg.Tag = nil, h
+		return cfg
 	}
 	return t
 }
