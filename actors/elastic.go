@@ -17,7 +17,7 @@ type Elastic struct {
 	limit int // of places, while nothing blocks
 
 	mu      sync.Mutex
-	queue   queue
+	queue   queue[func()]
 	given   uint64 // the number of the next job in the queue
 	jobs    uint64 // how many there have been, those apart too
 	places  int

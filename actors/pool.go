@@ -11,7 +11,7 @@ import (
 // fan-out the goroutine start per connection. What runs on it must not block.
 type Pool struct {
 	mu      sync.Mutex
-	queue   queue
+	queue   queue[func()]
 	given   uint64    // how many jobs were ever scheduled: the number of the next
 	busy    int       // workers that run
 	workers []uint64  // of each that may run: the number of the first job it has in hand, or none

@@ -16,7 +16,7 @@ func TestAPoolThatIsNeverIdleKeepsAShortQueue(t *testing.T) {
 				p.Schedule(job)
 			}
 			p.mu.Lock()
-			longest = max(longest, cap(p.queue.jobs))
+			longest = max(longest, cap(p.queue.items))
 			p.mu.Unlock()
 		}
 		p.Schedule(func() {
@@ -42,12 +42,12 @@ func TestAnIdlePoolReleasesItsQueueAndItsJobs(t *testing.T) {
 			p.Schedule(job)
 		}
 		synctest.Wait()
-		if p.busy != 0 || p.queue.len() != 0 || p.queue.head != 0 || cap(p.queue.jobs) > 1<<14 {
-			t.Errorf("busy %d, %d jobs, head %d, room for %d", p.busy, p.queue.len(), p.queue.head, cap(p.queue.jobs))
+		if p.busy != 0 || p.queue.len() != 0 || p.queue.head != 0 || cap(p.queue.items) > 1<<14 {
+			t.Errorf("busy %d, %d jobs, head %d, room for %d", p.busy, p.queue.len(), p.queue.head, cap(p.queue.items))
 		}
 		p.Schedule(job)
 		synctest.Wait()
-		for _, fn := range p.queue.jobs[:cap(p.queue.jobs)] {
+		for _, fn := range p.queue.items[:cap(p.queue.items)] {
 			if fn != nil {
 				t.Fatal("a job that was run is still referred to")
 			}

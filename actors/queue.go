@@ -1,30 +1,30 @@
 package actors
 
-// queue is the jobs of a pool that nobody has taken, first in, first out.
-type queue struct {
-	jobs []func()
-	head int
+// queue is first in, first out: the jobs of a pool that nobody has taken, the messages of a mailbox.
+type queue[T any] struct {
+	items []T
+	head  int
 }
 
-func (q *queue) len() int { return len(q.jobs) - q.head }
+func (q *queue[T]) len() int { return len(q.items) - q.head }
 
-func (q *queue) add(job func()) { q.jobs = append(q.jobs, job) }
+func (q *queue[T]) add(item T) { q.items = append(q.items, item) }
 
-// take moves as many jobs to dst as it has room for.
-func (q *queue) take(dst []func()) int {
-	n := copy(dst, q.jobs[q.head:])
-	clear(q.jobs[q.head : q.head+n])
+// take moves as many items to dst as it has room for.
+func (q *queue[T]) take(dst []T) int {
+	n := copy(dst, q.items[q.head:])
+	clear(q.items[q.head : q.head+n])
 	q.head += n
 	switch {
-	case q.head == len(q.jobs):
-		q.jobs, q.head = q.jobs[:0], 0
-		if cap(q.jobs) > 1<<14 {
-			q.jobs = nil
+	case q.head == len(q.items):
+		q.items, q.head = q.items[:0], 0
+		if cap(q.items) > 1<<14 {
+			q.items = nil
 		}
-	case q.head > len(q.jobs)/2: // of a pool that is never idle, the queue would grow forever
-		left := copy(q.jobs, q.jobs[q.head:])
-		clear(q.jobs[left:])
-		q.jobs, q.head = q.jobs[:left], 0
+	case q.head > len(q.items)/2: // of one that is never empty, the queue would grow forever
+		left := copy(q.items, q.items[q.head:])
+		clear(q.items[left:])
+		q.items, q.head = q.items[:left], 0
 	}
 	return n
 }

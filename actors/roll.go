@@ -29,7 +29,7 @@ type Roll struct {
 // NewRoll makes the roll of the hub behind link. Reserve lets in up to capacity subscribers (0: any number); up to queueSize
 // messages wait for a foreign one.
 func NewRoll(link *Link, capacity, queueSize int) *Roll {
-	return &Roll{link: link, capacity: capacity, queueSize: queueSize, foreign: map[Subscriber]*Outbox{}, topics: map[string]*Topic{}}
+	return &Roll{link: link, capacity: capacity, queueSize: queueSize, topics: map[string]*Topic{}}
 }
 
 // Reserve keeps a place for a subscriber that is about to come, of that user ("": of nobody in particular). Each place is taken by a
@@ -252,6 +252,9 @@ func (r *Roll) foreigner(sub Subscriber) (box *Outbox, fresh bool) {
 	box.SetHome(r.link, sub)
 	box.OnDrop(r.link.OnDrop)
 	box.Resume()
+	if r.foreign == nil {
+		r.foreign = map[Subscriber]*Outbox{}
+	}
 	r.foreign[sub] = box
 	return box, true
 }
@@ -298,6 +301,6 @@ func (r *Roll) forget(sub Subscriber, box *Outbox) {
 	}
 	delete(r.foreign, sub)
 	if len(r.foreign) == 0 {
-		r.foreign = map[Subscriber]*Outbox{} // maps keep the room of their busiest hour
+		r.foreign = nil // maps keep the room of their busiest hour
 	}
 }

@@ -38,7 +38,7 @@ func (c conn) SetWriteDeadline(time.Time) error { return nil }
 // attached is a Socket and what it reports.
 func attached(c net.Conn, wait time.Duration) (s *actors.Socket, reports chan error) {
 	s, reports = new(actors.Socket), make(chan error, 8)
-	s.Attach(c, wait, actors.SharedPools().Streams, func(err error) { reports <- err })
+	s.Attach(c, wait, actors.SharedPools().Streams(), func(err error) { reports <- err })
 	return s, reports
 }
 

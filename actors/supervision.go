@@ -99,8 +99,11 @@ type Supervisor struct {
 	Failed func(*Failed)       // told of every failure
 	GiveUp func(reason string) // told once that a permanent child is over its budget or ended by itself
 
+	// Spawned is told of the children, in the order of the specs, before those whose restarts are counted have begun; nil: nobody is.
+	Spawned func([]*actor.PID)
+
 	// Restarts counts how often each child has gone on after a failure, in the order of the specs. Those that it has a place for have
-	// protoactor's default mailbox, of which Info knows how much is in it.
+	// a mailbox of which Info knows how much is in it.
 	Restarts []atomic.Uint64
 
 	children []child
@@ -112,10 +115,8 @@ type child struct {
 	failures []time.Time
 	backoff  *time.Timer    // nil before the first
 	restarts *atomic.Uint64 // nil: they are not counted
-	mailbox  actor.Mailbox
+	mailbox  Mailbox
 }
-
-var unbounded = actor.Unbounded() // protoactor's default mailbox
 
 // Resolve is what a Supervisor sends itself when a child's backoff is over; its actor hands it to Handle.
 type Resolve struct {
@@ -129,21 +130,27 @@ func (*Resolve) IgnoreDeadLetterLogging() {}
 // Start spawns the children in the order of specs, which it keeps, each under its name.
 func (s *Supervisor) Start(ctx actor.Context, specs []Spec) error {
 	s.children = make([]child, len(specs))
+	defer func() {
+		for i := range s.children {
+			s.children[i].mailbox.release()
+		}
+	}()
+	pids := make([]*actor.PID, len(specs))
 	for i := range specs {
 		spec, c := &specs[i], &s.children[i]
 		c.spec = spec
 		if i < len(s.Restarts) {
-			c.restarts = &s.Restarts[i]
-			spec.Props.Configure(actor.WithMailbox(func() actor.Mailbox {
-				c.mailbox = unbounded()
-				return c.mailbox
-			}))
+			c.restarts, c.mailbox.held = &s.Restarts[i], true
+			spec.Props.Configure(actor.WithMailbox(func() actor.Mailbox { return &c.mailbox }))
 		}
 		pid, err := ctx.SpawnNamed(spec.Props, spec.Name)
 		if err != nil {
 			return fmt.Errorf("wskit: starting %s: %w", spec.Name, err)
 		}
-		c.pid = pid
+		c.pid, pids[i] = pid, pid
+	}
+	if s.Spawned != nil {
+		s.Spawned(pids)
 	}
 	return nil
 }

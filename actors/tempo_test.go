@@ -17,7 +17,7 @@ func TestSettleWaitsForAsManyBatchesAsThereCanBe(t *testing.T) {
 	turn = func(left int) {
 		pools.Connections.Schedule(func() {
 			if left > 0 {
-				pools.Streams.Schedule(func() {
+				pools.Streams().Schedule(func() {
 					batches.Add(1)
 					turn(left - 1)
 				})
@@ -36,7 +36,7 @@ func TestAPeerThatTakesItsTimeAgainAndAgainIsNotWaitedFor(t *testing.T) {
 	pools := actors.NewPools()
 	settle := func() time.Duration {
 		release, done := make(chan struct{}), make(chan struct{})
-		tempo.Schedule(pools.Streams, func() { <-release; close(done) }, true)
+		tempo.Schedule(pools.Streams(), func() { <-release; close(done) }, true)
 		began := time.Now()
 		pools.Settle(1, 1)
 		took := time.Since(began)

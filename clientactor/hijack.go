@@ -68,7 +68,7 @@ func (h *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	wire := &h.conn.own
 	h.conn.wire = wire
-	wire.attach(conn, h.conn.cfg.WriteWait, h.conn.box.Pools().Streams, h.conn.wrote)
+	wire.attach(conn, h.conn.cfg.WriteWait, h.conn.box.Pools().Streams(), h.conn.wrote)
 	wire.limit = h.conn.cfg.MaxMessageSize
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // frames that came along with the request
 	wire.came = bytes.Clone(early)

@@ -63,7 +63,7 @@ const maxTurn = actors.LeastTurn
 
 func (l *lent) writeSome(frames []*actors.Frame) {
 	now := min(len(frames), maxTurn)
-	run := func(fn func()) { l.tempo.Schedule(l.box.Pools().Streams, fn, false) }
+	run := func(fn func()) { l.tempo.Schedule(l.box.Pools().Streams(), fn, false) }
 	l.own(run, func() error { return l.send(frames[:now]) }, func(err error) {
 		if err == nil && now < len(frames) {
 			l.writeSome(frames[now:])

@@ -34,7 +34,7 @@ func newTestWire(conn net.Conn, wait time.Duration) testWire {
 	results := make(chan error, 64)
 	w := testWire{new(wire), results}
 	w.encode = (*actors.Frame).WebSocket
-	w.attach(conn, wait, actors.SharedPools().Streams, func(err error) { results <- err })
+	w.attach(conn, wait, actors.SharedPools().Streams(), func(err error) { results <- err })
 	return w
 }
 
@@ -236,7 +236,7 @@ func BenchmarkWireBatchOf64(b *testing.B) {
 	results := make(chan error, 1)
 	w := new(wire)
 	w.encode = (*actors.Frame).WebSocket
-	w.attach(conn, time.Second, actors.SharedPools().Streams, func(err error) { results <- err })
+	w.attach(conn, time.Second, actors.SharedPools().Streams(), func(err error) { results <- err })
 	frames := batch(bytes.Split(bytes.Repeat([]byte("0123456789abcdef"), 64), []byte("f"))[:64]...)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -45,7 +45,7 @@ func share(took time.Duration, messages int) time.Duration {
 func (*turns) Throughput() int { return (*actors.Elastic)(nil).Throughput() }
 
 func newForeign(link *actors.Link, sub actors.Subscriber, box *actors.Outbox) *actors.Adopt {
-	f := &foreign{link: link, sub: sub, box: box, turns: turns{on: link.Pools.Streams}}
+	f := &foreign{link: link, sub: sub, box: box, turns: turns{on: link.Pools.Streams()}}
 	box.RunOn(&f.turns)
 	return &actors.Adopt{Kind: foreignKind, Subscriber: sub, Outbox: box, Actor: f, Refuse: f.refuse}
 }

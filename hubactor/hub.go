@@ -187,16 +187,13 @@ func (h *hub) recover(ctx actor.Context) {
 
 func (h *hub) start(ctx actor.Context) {
 	system, self := ctx.ActorSystem(), ctx.Self()
-	child := func(name string) *actor.PID { return actor.NewPID(self.Address, self.Id+"/"+name) }
-	registry := child("registry")
 	life, end := context.WithCancelCause(context.Background())
 	h.end = end
 	h.cfg.Logger = h.cfg.Logger.With("hub", self.Id)
 	h.link = &actors.Link{
-		Hub: self, Listener: child("listener"), Connections: child("connections"), Registry: registry,
-		System: system,
+		Hub: self, System: system,
 		Gate: actors.NewGate(h.cfg.RegisterBuf, h.cfg.RegisterBuf, h.cfg.BroadcastBuf,
-			func(op actors.Operation) { system.Root.Send(registry, op) }),
+			func(op actors.Operation) { system.Root.Send(h.link.Registry, op) }),
 		Adoptions:  new(actors.Adoptions),
 		Goroutines: h.goroutines(),
 		Pools:      actors.NewPools(),
@@ -209,7 +206,7 @@ func (h *hub) start(ctx actor.Context) {
 	h.link.Roll = actors.NewRoll(h.link, h.cfg.MaxSubscribers, ForeignBuf)
 	h.link.Gate.SetRoll(h.link.Roll)
 	if h.cfg.OnDrop != nil {
-		h.link.OnDrop, h.missed = dropTeller(system.Root, h.link.Listener)
+		h.link.OnDrop, h.missed = dropTeller(h.link)
 	}
 	if p := h.cfg.TracerProvider; p != nil {
 		if err := actors.Fence("TracerProvider", func() { h.link.Tracer = p.Tracer("github.com/wskit/wskit") }); err != nil {
@@ -217,13 +214,16 @@ func (h *hub) start(ctx actor.Context) {
 		}
 	}
 	if h.cfg.Redis != nil {
-		h.link.Redis = child("redis")
+		h.link.Redis = actor.NewPID(self.Address, self.Id+"/redis")
 	}
 	h.specs = h.tree()
 	h.Supervisor = actors.Supervisor{
 		Log:      h.cfg.Logger,
 		Failed:   func(f *actors.Failed) { system.Root.Send(h.link.Listener, f) },
 		Restarts: h.link.Counters.Restarts[:],
+		Spawned: func(children []*actor.PID) {
+			h.link.Listener, h.link.Connections, h.link.Registry = children[actors.PartListener], children[actors.PartConnections], children[actors.PartRegistry]
+		},
 		GiveUp: func(reason string) {
 			err := h.fail(errors.New(reason))
 			h.cfg.Logger.Error("wskit: hub ends", "reason", reason)

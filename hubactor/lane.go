@@ -30,9 +30,9 @@ func newLane(width int) *lane {
 	return &lane{width: max(width, 1)}
 }
 
-func (l *lane) add(t *task) *list.Element {
+func (l *lane) add(t *task) {
 	t.due = time.Now()
-	return l.waiting.PushBack(t)
+	l.waiting.PushBack(t)
 }
 
 // next has t run before all that wait.

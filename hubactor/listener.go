@@ -18,17 +18,15 @@ type listener struct{ *callbacks }
 type callbacks struct {
 	cfg     *Config
 	link    *actors.Link
-	self    *actor.PID
 	members *lane // OnConnect, OnDisconnect and OnDisconnectReason
 	drops   *lane // OnDrop
 	others  *lane // OnError, OnRedis, OnTimeout
 
-	greetings  map[*actors.Outbox]*list.Element // each OnConnect that waits
-	behind     bool                             // members did not keep up, and has not been idle since
-	passOverAt int                              // how many wait there before passOver
-	owed       int                              // those who were connected, and not disconnected
-	missed     *atomic.Int64                    // drops that OnDrop was not called for
-	drain      *actors.Drain                    // nil until the hub stops
+	behind     bool          // members did not keep up, and has not been idle since
+	passOverAt int           // how many wait there before passOver
+	owed       int           // those who were connected, and not disconnected
+	missed     *atomic.Int64 // drops that OnDrop was not called for
+	drain      *actors.Drain // nil until the hub stops
 }
 
 // When this many callbacks of members wait, and one has waited for this long since the lane was last idle, it does not keep up. Then
@@ -63,7 +61,7 @@ func (*ran) IgnoreDeadLetterLogging() {}
 const maxDrops = 1024
 
 // dropTeller is what has OnDrop called for what outboxes drop, and the number of those it was too much for.
-func dropTeller(root *actor.RootContext, listener *actor.PID) (tell func(actors.Subscriber, *actors.Frame), missed *atomic.Int64) {
+func dropTeller(link *actors.Link) (tell func(actors.Subscriber, *actors.Frame), missed *atomic.Int64) {
 	waiting, missed := new(atomic.Int64), new(atomic.Int64)
 	return func(sub actors.Subscriber, f *actors.Frame) {
 		if waiting.Add(1) > maxDrops {
@@ -71,13 +69,13 @@ func dropTeller(root *actor.RootContext, listener *actor.PID) (tell func(actors.
 			missed.Add(1)
 			return
 		}
-		root.Send(listener, &dropped{sub, f, waiting})
+		link.System.Root.Send(link.Listener, &dropped{sub, f, waiting})
 	}, missed
 }
 
 func listenerProps(cfg *Config, link *actors.Link, missed *atomic.Int64) *actor.Props {
 	c := &callbacks{
-		cfg: cfg, link: link, self: link.Listener, missed: missed, greetings: map[*actors.Outbox]*list.Element{}, passOverAt: maxWaiting,
+		cfg: cfg, link: link, missed: missed, passOverAt: maxWaiting,
 		members: newLane(cfg.CallbackConcurrency), drops: newLane(1), others: newLane(1),
 	}
 	return actor.PropsFromProducer(func() actor.Actor { return listener{c} }, actor.WithDispatcher(link.Goroutines))
@@ -129,7 +127,7 @@ func (c *callbacks) connected(m *actors.Connected) {
 			c.cfg.OnConnect(m.Subscriber)
 		}
 	}
-	c.greetings[m.Outbox] = c.members.add(t)
+	c.members.add(t)
 	c.run(c.members)
 }
 
@@ -154,13 +152,16 @@ func (c *callbacks) disconnected(m *actors.Disconnected) {
 
 // passOver forgets those who wait for both their callbacks.
 func (c *callbacks) passOver() {
+	greetings := map[*actors.Outbox]*list.Element{} // each OnConnect that waits
 	for e := c.members.waiting.Front(); e != nil; {
 		t, next := e.Value.(*task), e.Next()
-		if greeting := c.greetings[t.box]; greeting != nil && greeting != e {
+		if greeting := greetings[t.box]; greeting != nil {
 			c.members.remove(greeting)
 			c.members.remove(e)
-			delete(c.greetings, t.box)
+			delete(greetings, t.box)
 			t.box.Release()
+		} else if t.op == "OnConnect" {
+			greetings[t.box] = e
 		}
 		e = next
 	}
@@ -209,14 +210,11 @@ func (c *callbacks) redis(m *actors.RedisChanged) {
 func (c *callbacks) run(in *lane) {
 	root := c.link.System.Root
 	for t := in.take(); t != nil; t = in.take() {
-		if t.op == "OnConnect" {
-			delete(c.greetings, t.box)
-		}
 		if t.fn == nil {
 			c.finish(t, in, nil)
 			continue
 		}
-		c.link.Goroutines.Start(t.op, t.fn, func(err error) { root.Send(c.self, &ran{t, in, err}) })
+		c.link.Goroutines.Start(t.op, t.fn, func(err error) { root.Send(c.link.Listener, &ran{t, in, err}) })
 	}
 }
 

@@ -19,7 +19,7 @@ func TestAFloodOfBroadcastsDoesNotOverrunConnectionsThatKeepUp(t *testing.T) {
 	})
 	t.Run("on that of streams", func(t *testing.T) {
 		h := spawn(t, hubactor.Config{})
-		flood(t, h, h.link.Pools.Streams, 10_000)
+		flood(t, h, h.link.Pools.Streams(), 10_000)
 	})
 }
 

@@ -59,7 +59,7 @@ func Tenants(cfg TenantsConfig) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
 		t := &tenants{cfg: cfg, by: map[string]*tenant{}, goroutines: actors.NewRunner(8*runtime.GOMAXPROCS(0), false),
 			begun: make(chan struct{}), done: make(chan struct{})}
-		t.props = actor.PropsFromProducer(func() actor.Actor { return t.next })
+		t.props = actor.PropsFromProducer(func() actor.Actor { return t.next }, actor.WithMailbox(actors.NewMailbox))
 		return t
 	})
 }

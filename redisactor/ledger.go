@@ -17,7 +17,7 @@ type ledger struct {
 	last    uint64
 	all     queue // in publish order
 	callers queue // those with a caller waiting
-	content map[uint64]bucket
+	content map[uint64]*bucket
 	seed    maphash.Seed
 
 	own    account             // of the hub's own channel
@@ -98,8 +98,16 @@ type bucket struct {
 	sure uint64
 }
 
+// bucket is that of a hash; an empty one that is not in the index if there is none.
+func (l *ledger) bucket(content uint64) *bucket {
+	if b := l.content[content]; b != nil {
+		return b
+	}
+	return new(bucket)
+}
+
 func newLedger() *ledger {
-	return &ledger{content: make(map[uint64]bucket), seed: maphash.MakeSeed(), maxNotes: maxNotes}
+	return &ledger{seed: maphash.MakeSeed(), maxNotes: maxNotes}
 }
 
 // find returns the account of a topic; nil: there is nothing in it.
@@ -135,6 +143,9 @@ func (l *ledger) close(a *account) {
 
 // Empty reports whether there is nothing to wait for: no caller, no answer, no echo.
 func (l *ledger) Empty() bool { return l.size == 0 }
+
+// Rest is for when it has become empty, for a while perhaps: maps keep the room of their busiest hour.
+func (l *ledger) Rest() { l.content = nil }
 
 // Enter adds a message that is about to be published. Where it is awaited local subscribers get it from its echo, else they have
 // it already, or are none. With an epoch the echo must come, on that connection.
@@ -217,7 +228,7 @@ func (l *ledger) Echo(topic, payload string) (own *entry, deliver bool) {
 	if a == nil || a.all.first == nil {
 		return nil, true
 	}
-	b := l.content[maphash.String(l.seed, payload)^a.salt]
+	b := l.bucket(maphash.String(l.seed, payload) ^ a.salt)
 	e, n := b.awaited.find(a, payload), b.noted.find(a, payload)
 	switch {
 	case e != nil && n != nil && n.id < e.id:
@@ -235,10 +246,7 @@ func (l *ledger) Echo(topic, payload string) (own *entry, deliver bool) {
 	default:
 		return nil, true
 	}
-	if b, left := l.content[own.content]; left {
-		b.sure = l.last
-		l.content[own.content] = b
-	}
+	b.sure = l.last
 	return own, deliver
 }
 
@@ -309,7 +317,7 @@ func (l *ledger) Ponged(n, epoch uint64) (list []*entry, apart bool) {
 	}
 	for e := range l.all.entries(inAll) {
 		switch {
-		case e.answer != answerExecuted || n <= e.answered || e.epoch != epoch || e.id <= l.content[e.content].sure:
+		case e.answer != answerExecuted || n <= e.answered || e.epoch != epoch || e.id <= l.bucket(e.content).sure:
 		case e.echo == echoAwaited:
 			list, apart = append(list, e), true
 			e.epoch, e.answered = 0, n // for one more PING, should it have a long way
@@ -361,7 +369,7 @@ func (l *ledger) move(e *entry, to echo) {
 	if e.echo == to {
 		return
 	}
-	b := l.content[e.content]
+	b := l.bucket(e.content)
 	switch e.echo {
 	case echoAwaited:
 		l.waiting--
@@ -382,6 +390,9 @@ func (l *ledger) move(e *entry, to echo) {
 	if b.awaited == (queue{}) && b.noted == (queue{}) {
 		delete(l.content, e.content)
 	} else {
+		if l.content == nil {
+			l.content = map[uint64]*bucket{}
+		}
 		l.content[e.content] = b
 	}
 	l.tidy(e)

@@ -74,7 +74,6 @@ type books struct {
 	jobs   []job   // for the publisher, as soon as what waits in the mailbox has been looked at
 
 	history *history // nil: the hub has none
-	warned  bool     // of a record that cannot be read
 
 	own    *topic            // the hub itself
 	topics map[string]*topic // that somebody is in, or was within the linger
@@ -97,6 +96,8 @@ type books struct {
 	drain   *actors.Drain // nil until the hub stops
 	waits   bool          // all is answered, and late echoes get a last chance
 	drained bool
+
+	warned bool // of a record that cannot be read
 }
 
 func newBooks(client *redis.Client, channel string, hub *actors.Link) *books {
@@ -220,6 +221,9 @@ func (a *redisActor) Receive(ctx actor.Context) {
 	}
 	if curious := !a.ledger.Empty() || a.history != nil && a.history.reading != nil; a.member != nil && a.member.curious.Load() != curious {
 		a.member.curious.Store(curious)
+		if a.ledger.Empty() {
+			a.ledger.Rest()
+		}
 	}
 	a.goOnDraining()
 }

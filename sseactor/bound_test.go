@@ -256,7 +256,7 @@ func TestAWriterOfNoServerDoesNotHoldTheHandlerUp(t *testing.T) {
 	for s.Outbox().UserMessageCount() > 0 {
 		runtime.Gosched()
 	}
-	actors.SharedPools().Streams.Settle()
+	actors.SharedPools().Streams().Settle()
 	if w.flushed != flushed {
 		t.Error("the writer was flushed after the handler had returned")
 	}

@@ -65,7 +65,7 @@ func (s *Stream) Hijack(hub context.Context, w http.ResponseWriter, r *http.Requ
 	actors.DropBuffers(w, conn, rw)
 	setAnswered(w)
 	h := &Hijacked{stream: s}
-	h.socket.Attach(conn, s.cfg.WriteWait, s.box.Pools().Streams, func(err error) { s.box.PostUserMessage(&written{err}) })
+	h.socket.Attach(conn, s.cfg.WriteWait, s.box.Pools().Streams(), func(err error) { s.box.PostUserMessage(&written{err}) })
 	h.attach(hub, r.Context(), head)
 	returned = true
 	return h

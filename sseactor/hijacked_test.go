@@ -317,7 +317,7 @@ func idlePool(t *testing.T) {
 func settle() {
 	pools := actors.SharedPools()
 	for range 2 { // what the one has done the other may have to follow
-		pools.Streams.Settle()
+		pools.Streams().Settle()
 		pools.Connections.Settle()
 	}
 }

@@ -30,9 +30,9 @@ func (l *lane) Schedule(fn func()) {
 	case onConnections:
 		l.box.Pools().Connections.Schedule(fn)
 	case apart:
-		l.box.Pools().Streams.ScheduleApart(fn)
+		l.box.Pools().Streams().ScheduleApart(fn)
 	default:
-		l.box.Pools().Streams.Schedule(fn)
+		l.box.Pools().Streams().Schedule(fn)
 	}
 }
 

@@ -307,7 +307,7 @@ func TestTheHandlerDoesNotReturnWhileTheResponseIsWritten(t *testing.T) {
 	for !s.Outbox().Drained() {
 		runtime.Gosched()
 	}
-	actors.SharedPools().Streams.Settle()
+	actors.SharedPools().Streams().Settle()
 	if w.late.Load() {
 		t.Error("the ResponseWriter was used after the handler had returned")
 	}

@@ -3,11 +3,20 @@
 package contract_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/wskit/wskit/internal/wstest"
 )
 
 func TestMain(m *testing.M) {
+	if what := os.Getenv(clientsProcess); what != "" {
+		if err := beTenantClients(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	wstest.Main(m, "contract: with -short the 10,000 connections and the default timeout of 5 s are skipped")
 }

@@ -18,7 +18,7 @@ func TestAHubThatIsFullyOccupiedHoldsUpNoOther(t *testing.T) {
 	pools := actors.ResolveLink(actors.System(), busy.PID()).Pools
 	release := occupy(t, pools)
 	for range 100 {
-		pools.Streams.Schedule(func() { pools.Connections.Settle() })
+		pools.Streams().Schedule(func() { pools.Connections.Settle() })
 	}
 	quiet.Broadcast([]byte("1"))
 	b.Expect(t, "1")

@@ -747,55 +747,6 @@ func TestTenantsThatHaveIdledOutLeaveNothing(t *testing.T) {
 	}
 }
 
-// A tenant costs little beside its connections: memory, and neither a goroutine nor a timer; and on Redis not one connection more.
-func TestATenantCostsAtMost12KBBesideItsConnection(t *testing.T) {
-	if raceDetector {
-		t.Skip("the race detector has costs of its own")
-	}
-	for _, shared := range []bool{false, true} {
-		t.Run(fmt.Sprint("redis ", shared), func(t *testing.T) {
-			wstest.Clean(t)
-			opts := []wskit.TenantsOption{wskit.WithIdleTimeout(time.Hour)}
-			if shared {
-				opts = append(opts, wskit.WithTenantsRedis(redistest.StartReal(t).Client(t), "app:"))
-			}
-			tenants := newTenants(t, nil, opts...)
-			const many = 2000
-			measure := func(name func(i int) string) (heap int64, goroutines int) {
-				read := func() (int64, int) {
-					wstest.Poll(5*time.Second, func() bool { return runtime.NumGoroutine() < 25 })
-					runtime.GC()
-					runtime.GC()
-					var m runtime.MemStats
-					runtime.ReadMemStats(&m)
-					return int64(m.HeapAlloc), runtime.NumGoroutine()
-				}
-				before, had := read()
-				clients := make([]*wskit.SSEClient, many)
-				for i := range clients {
-					hub := hubOf(t, tenants, name(i))
-					clients[i] = wskit.NewSSEClient(hub, 0)
-					hub.Register(clients[i])
-					_ = hub.BroadcastEvent(t.Context(), "x")
-				}
-				after, have := read()
-				for i, c := range clients {
-					hubOf(t, tenants, name(i)).Unregister(c)
-				}
-				return (after - before) / many, have - had
-			}
-			one := func(int) string { return "one" }
-			measure(one)
-			alone, _ := measure(one)
-			each, goroutines := measure(func(i int) string { return fmt.Sprint("tenant-", i) })
-			t.Logf("%d bytes a tenant beside the %d of its connection", each-alone, alone)
-			if each-alone > 12<<10 || goroutines > many/40 {
-				t.Errorf("%d bytes and %d goroutines for %d tenants", each-alone, goroutines, many)
-			}
-		})
-	}
-}
-
 func TestTheStatsOfTenantsAreTheSumOfTheirHubsThoseThatHaveEndedToo(t *testing.T) {
 	tenants := newTenants(t, nil)
 	const many = 3

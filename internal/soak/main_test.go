@@ -40,6 +40,13 @@ type plan struct {
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(noLog{})
+	if what := os.Getenv(restartProcess); what != "" {
+		if err := beInstance(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
