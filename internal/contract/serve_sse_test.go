@@ -232,8 +232,8 @@ func TestTheWriteWaitOfAStreamIsItsOwn(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		hub.Count(t, 1)
-		hub.Broadcast(make([]byte, 32<<20)) // more than the buffers in between hold
-		wstest.Quickly(t, "the cut", 5*time.Second, func() {
+		hub.Broadcast(make([]byte, 16<<20))                  // more than the buffers in between hold
+		wstest.Quickly(t, "the cut", 8*time.Second, func() { // the default is 10 s
 			if err := wstest.Receive(t, "ServeSSE returns", srv.Streamed); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Error(err)
 			}

@@ -106,7 +106,12 @@ func Sentinel(t testing.TB, master *Server) (client func() *redis.Client, failov
 			t.Cleanup(func() { _ = c.Close() })
 			return c
 		}, func() {
-			if err := sentinel.Failover(ctx, "m").Err(); err != nil {
+			var err error
+			Until(20*time.Second, func() bool { // a replica that it knows is no good one before it has answered
+				err = sentinel.Failover(ctx, "m").Err()
+				return !redis.HasErrorPrefix(err, "NOGOODSLAVE")
+			})
+			if err != nil {
 				t.Fatalf("failover: %v", err)
 			}
 		}
