@@ -57,7 +57,7 @@ func TestTheHubIsScrapedAndShown(t *testing.T) {
 		t.Error(body)
 	}
 	body := get("/metrics")
-	for _, want := range []string{`wskit_active_subscribers{`, `wskit_transport="websocket"} 1`, "wskit_message_broadcasts_total{", "wskit_message_io_bytes_total{"} {
+	for _, want := range []string{`wskit_active_subscribers{wskit_transport="websocket"} 1`, "\nwskit_message_broadcasts_total ", "\nwskit_message_io_bytes_total "} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%s is not in %s", want, body)
 		}
