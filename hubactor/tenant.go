@@ -19,6 +19,7 @@ type tenant struct {
 	hub      *tenancy     // nil: there is none
 	link     *actors.Link // nil: it was not up yet
 	over     bool         // it has ended, though user code may keep its actor
+	counted  bool         // it is one of those that MaxTenants bounds: it has a hub that is not over, or will have one
 	told     bool         // it counts as stopping
 	waiting  []any        // *actors.Tenant and *actors.ToTenant, for a hub that is up
 	stops    []chan<- error
@@ -79,6 +80,7 @@ func (each *tenant) reject(err error) {
 }
 
 func (t *tenants) configure(each *tenant) {
+	t.count(each, true)
 	each.state, each.over, each.failed = configuring, false, nil
 	var cfg Config
 	t.goroutines.Start("Configure", func() { cfg = t.cfg.Configure(each.name) }, func(err error) { t.root.Send(t.self, &configured{each, cfg, err}) })
@@ -168,6 +170,7 @@ func (t *tenants) ended(ctx actor.Context, each *tenant) {
 		t.retired(each)
 	}
 	each.state, each.over = ending, true
+	t.count(each, slices.ContainsFunc(each.waiting, starts))
 	each.stopped()
 	if each.told {
 		t.stopping--
@@ -223,7 +226,7 @@ func (t *tenants) fail(each *tenant, cause error) {
 		each.failures = 0
 	}
 	each.failures++
-	t.live--
+	t.count(each, false)
 	each.state = givenUp
 	each.failed = &actors.TenantFailedError{Name: each.name, Until: now.Add(t.cfg.Backoff.Delay(each.failures, rand.Float64())), Err: cause}
 	t.cfg.Logger.Error("wskit: tenant failed", "tenant", each.name, "error", cause, "until", each.failed.Until)
@@ -232,9 +235,7 @@ func (t *tenants) fail(each *tenant, cause error) {
 }
 
 func (t *tenants) forget(each *tenant) {
-	if each.state != givenUp {
-		t.live--
-	}
+	t.count(each, false)
 	if delete(t.by, each.key); len(t.by) == 0 {
 		t.by = map[string]*tenant{} // maps keep the room of their busiest hour
 	}

@@ -74,7 +74,7 @@ type tenants struct {
 	next       *hub               // the one being spawned
 	goroutines *actors.Runner     // of all hubs
 	by         map[string]*tenant // by key
-	live       int                // those of them that have not failed
+	live       int                // those of them that are counted
 	past       actors.Stats       // of hubs that are gone
 	sweeps     *time.Timer        // nil: there is nothing to look after
 	retiring   int
@@ -205,19 +205,32 @@ func (t *tenants) want(name string, m any, start bool) {
 		refuse(m, each.failed)
 	case each != nil && each.state != givenUp && len(each.waiting) == maxPending:
 		refuse(m, actors.ErrTimeout)
-	case each != nil && each.state != givenUp:
+	case each != nil && each.counted:
 		each.waiting = append(each.waiting, m)
 	case t.cfg.MaxTenants > 0 && t.live >= t.cfg.MaxTenants:
 		refuse(m, actors.ErrTooManyTenants)
+	case each != nil && each.state == ending: // another follows when its actor has gone
+		each.waiting = append(each.waiting, m)
+		t.count(each, true)
 	default:
 		if each == nil {
 			each = &tenant{name: name, key: key}
 			t.by[key] = each
 		}
-		t.live++
 		each.waiting = append(each.waiting, m)
 		t.configure(each)
 	}
+}
+
+// count has a tenant be one of those that MaxTenants bounds, or not.
+func (t *tenants) count(each *tenant, counted bool) {
+	switch {
+	case counted && !each.counted:
+		t.live++
+	case !counted && each.counted:
+		t.live--
+	}
+	each.counted = counted
 }
 
 func (t *tenants) names() []string {

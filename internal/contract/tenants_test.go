@@ -365,6 +365,19 @@ func TestNTenantsAreLetInAndNotOneMore(t *testing.T) {
 	if _, err := tenants.Hub("a"); !errors.Is(err, wskit.ErrTooManyTenants) {
 		t.Error(err)
 	}
+	for i := range 200 { // one that has been stopped has left its place, though its actors may not be gone
+		if err := tenants.Stop(t.Context(), "c"); err != nil {
+			t.Error(err)
+		}
+		hubOf(t, tenants, fmt.Sprint(i))
+		if _, err := tenants.Hub("c"); !errors.Is(err, wskit.ErrTooManyTenants) {
+			t.Error(err)
+		}
+		if err := tenants.Stop(t.Context(), fmt.Sprint(i)); err != nil {
+			t.Error(err)
+		}
+		hubOf(t, tenants, "c")
+	}
 }
 
 // "One that fails beyond its budget is given up alone", is refused for a while, and then made anew; others notice nothing.
